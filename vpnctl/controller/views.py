@@ -1,0 +1,290 @@
+"""What the controller tells: frozen values of plain types, one class per answer.
+
+The HTTP API serialises these as they are, the command line shows them as tables and as JSON, so
+that one noun has one name everywhere.  Times are UTC ISO 8601 strings (``...Z``) unless the name
+ends in ``_ms`` (milliseconds); targets, distinguishers and NLRI are text as the operator writes
+them (see `vpnctl.routing.nlri`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake of a policy."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChange:
+    """One route that a plan changes at one peer.
+
+    ``action``: ``+`` the peer gets a route it did not have, ``~`` it gets other targets or
+    another path, ``-`` it loses the route.
+    """
+
+    peer: str
+    family: str
+    action: str
+    nlri: str
+    source: str
+    old_targets: tuple[str, ...]
+    new_targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerChange:
+    """How many routes a plan changes at one peer."""
+
+    peer: str
+    added: int
+    changed: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """A policy file that a plan creates, changes or deletes; ``diff`` is a unified diff."""
+
+    file: str
+    diff: str
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationChange:
+    """A number that a plan takes from a pool, gives back, or takes up again."""
+
+    pool: str
+    owner: str
+    number: int
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChange:
+    """A BGP session that a plan creates (``+``), re-establishes (``~``) or closes (``-``)."""
+
+    peer: str
+    action: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that applying a policy would change; ``base`` is the revision it starts from.
+
+    ``id`` is derived from the base and the policy's contents.  ``routes`` holds at most as many
+    entries as were asked for; ``peers`` counts all of them.
+    """
+
+    id: str
+    base: int | None
+    summary: str
+    empty: bool
+    files: tuple[FileChange, ...]
+    allocations: tuple[AllocationChange, ...]
+    sessions: tuple[SessionChange, ...]
+    vpns: tuple[str, ...]
+    peers: tuple[PeerChange, ...]
+    routes: tuple[RouteChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a timeline, in milliseconds since the request was taken up."""
+
+    name: str
+    start_ms: float
+    end_ms: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One applied policy.
+
+    ``kind``: start, apply, extend, retract, rollback or auto-rollback; ``state``: applied,
+    unconfirmed, confirmed or reverted; ``restores``: for a rollback, the revision whose policy
+    it brought back.
+    """
+
+    number: int
+    parent: int | None
+    at: str
+    author: str
+    kind: str
+    summary: str
+    state: str
+    confirm_by: str | None
+    restores: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The result of apply, extend, retract and rollback.
+
+    ``complete`` is false when some peer had not taken all its UPDATEs when the answer was given;
+    ``waiting`` then names those peers.
+    """
+
+    revision: Revision
+    plan: Plan
+    timeline: tuple[Step, ...]
+    complete: bool
+    waiting: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyCounts:
+    """Routes heard from and sent to a peer in one family."""
+
+    family: str
+    heard: int
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A PE's BGP session.
+
+    ``state``: the session's state (idle ... established); ``synced``: whether the peer sent an
+    End-of-RIB for every family; ``backlog``: routes waiting because the peer reads slowly;
+    ``refused_targets``: routes' targets the PE does not own; ``malformed``: UPDATEs handled as
+    RFC 7606 says; ``last_error``: why the session was last lost, or the last malformed UPDATE.
+    """
+
+    name: str
+    address: str
+    asn: int
+    kind: str
+    site: tuple[str, ...]
+    state: str
+    since: str | None
+    families: tuple[FamilyCounts, ...]
+    synced: bool
+    backlog: int
+    refused_targets: int
+    malformed: int
+    updates_heard: int
+    updates_sent: int
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A VPN's VRF at one PE."""
+
+    vpn: str
+    site: str
+    pe: str
+    rd: str
+    export_targets: tuple[str, ...]
+    import_targets: tuple[str, ...]
+    ve_id: int | None
+    vlan: int | None
+    vni: int | None
+    hears: tuple[str, ...]
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vpn:
+    """A customer's VPN."""
+
+    name: str
+    service: str
+    topology: str
+    sites: tuple[str, ...]
+    extranets: tuple[str, ...]
+    endpoints: tuple[Endpoint, ...]
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place, its PEs and the VPNs present there."""
+
+    name: str
+    kind: str
+    pes: tuple[str, ...]
+    vpns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A route target: who owns it, what is announced with it, and who refused whom.
+
+    ``owner`` is empty for a target that no endpoint owns but that some PE announced; ``refused``
+    counts the routes of each PE whose use of this target was refused.
+    """
+
+    target: str
+    owner: str
+    exported_by: tuple[str, ...]
+    imported_by: tuple[str, ...]
+    routes: int
+    refused: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route in an Adj-RIB-In or Adj-RIB-Out.
+
+    ``peer``: whose RIB; ``source``: the PE it was heard from; ``status``: for an Adj-RIB-In
+    ``accepted`` or why not, for an Adj-RIB-Out always ``sent``.
+    """
+
+    peer: str
+    family: str
+    nlri: str
+    source: str
+    targets: tuple[str, ...]
+    heard_targets: tuple[str, ...]
+    next_hop: str
+    as_path: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a peer has, or has not, a route: sentences in order, each with the place it rests on."""
+
+    nlri: str
+    peer: str
+    sent: bool
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, for ``vpnctl watch``; ``kind``: session, revision, route, error."""
+
+    at: str
+    kind: str
+    subject: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The controller itself."""
+
+    version: str
+    revision: int | None
+    unconfirmed: int | None
+    confirm_by: str | None
+    policies: str
+    policies_differ: bool
+    peers_established: int
+    peers_configured: int
+    routes: int
+    listening: tuple[str, ...]
+    problems: tuple[str, ...]

@@ -1,0 +1,37 @@
+"""The words of the product as frozen values; no I/O, no clocks, no parsing of YAML.
+
+- *Site*: a place; *PE*: a router there; *VPN*: a customer's pool of sites.
+- *Endpoint*: a VPN's VRF at one PE, with its route distinguisher and route targets.
+- *Ruleset*: network, VPNs and which endpoints may talk; the compiled form of a policy directory.
+- *Allocation*: a number that the controller chose and must keep choosing.
+"""
+
+from vpnctl.model.allocation import Allocation
+from vpnctl.model.community import RouteDistinguisher, RouteTarget
+from vpnctl.model.family import EVPN, FAMILIES, VPLS, VPNV4, VPNV6, Family
+from vpnctl.model.network import Controller, Listen, Network, Pe, Pools, Site
+from vpnctl.model.vpn import Endpoint, Place, Ruleset, Service, SiteOfVpn, Vpn
+
+__all__ = [
+    "EVPN",
+    "FAMILIES",
+    "VPLS",
+    "VPNV4",
+    "VPNV6",
+    "Allocation",
+    "Controller",
+    "Endpoint",
+    "Family",
+    "Listen",
+    "Network",
+    "Pe",
+    "Place",
+    "Pools",
+    "RouteDistinguisher",
+    "RouteTarget",
+    "Ruleset",
+    "Service",
+    "Site",
+    "SiteOfVpn",
+    "Vpn",
+]
