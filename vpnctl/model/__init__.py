@@ -9,7 +9,7 @@
 from vpnctl.model.allocation import Allocation
 from vpnctl.model.community import RouteDistinguisher, RouteTarget
 from vpnctl.model.family import EVPN, FAMILIES, VPLS, VPNV4, VPNV6, Family
-from vpnctl.model.network import Controller, Listen, Network, Pe, Pools, Site
+from vpnctl.model.network import Controller, Listen, Netconf, Network, Pe, Pools, Site
 from vpnctl.model.vpn import Endpoint, Place, Ruleset, Service, SiteOfVpn, Vpn
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Endpoint",
     "Family",
     "Listen",
+    "Netconf",
     "Network",
     "Pe",
     "Place",

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-_PAIR = re.compile(r"^(?P<admin>[0-9]+(?:\.[0-9]+){0,3})(?P<as4>L?):(?P<number>[0-9]+)$")
+_PAIR = re.compile(r"^(?P<admin>[0-9]+(?:\.[0-9]+){0,3})(?P<as4>L?):(?P<number>[0-9]+)\Z")
 
 _AS2, _IP4, _AS4 = 0, 1, 2
 

@@ -26,11 +26,13 @@ class Pools:
     """Where numbers come from when the operator gives none.
 
     ``route_targets``: (administrator, first, last), e.g. ``("65000", 100, 9999)``;
-    ``vlans``: (first, last), both within 1..4094.
+    ``vlans``: (first, last), both within 1..4094; ``vnis``: (first, last), both within
+    1..16777215 (RFC 7348 section 5).
     """
 
     route_targets: tuple[str, int, int]
     vlans: tuple[int, int]
+    vnis: tuple[int, int] = (10000, 19999)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,14 @@ class Controller:
     router_id: IPv4Address
     listen: tuple[Listen, ...]
     pools: Pools
+
+
+@dataclass(frozen=True, slots=True)
+class Netconf:
+    """How to log in to a PE over NETCONF: a user and the path of a private key, never a secret."""
+
+    user: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,7 @@ class Pe:
     bgp_port: int = 179
     passive: bool = False
     hold_time: int = 90
+    netconf: Netconf | None = None
 
 
 @dataclass(frozen=True, slots=True)

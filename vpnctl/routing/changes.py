@@ -1,0 +1,141 @@
+"""What a change of the rules does to the routes, before anything is sent.
+
+The same moves are shown by a plan and sent by an apply, so that what was previewed goes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from vpnctl.model import Family
+from vpnctl.routing.best_path import best
+from vpnctl.routing.nlri import distinguisher
+from vpnctl.routing.rewrite import Rules, RulesChange, Verdict, rewrite
+from vpnctl.routing.table import Entry, LocRib, Path, TargetGroup, candidates
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Another verdict on the routes of one group."""
+
+    group: TargetGroup
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Routes that one peer gets, loses, or gets in another way.
+
+    ``old`` and ``new``: the path and the targets it is sent with, None where the peer has, or
+    gets, nothing.  All ``keys`` share them.
+    """
+
+    peer: str
+    family: Family
+    old: tuple[Path, tuple[bytes, ...]] | None
+    new: tuple[Path, tuple[bytes, ...]] | None
+    keys: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Rules and verdicts at one moment: before or after a change.
+
+    ``verdicts`` holds those that differ from what the groups themselves say.
+    """
+
+    rules: Rules
+    verdicts: Mapping[TargetGroup, Verdict]
+
+    def of(self, path: Path) -> Mapping[str, tuple[bytes, ...]]:
+        """PE -> targets with which it may have the routes of a path."""
+        return self.verdicts.get(path.group, path.group.verdict).sent
+
+    def pick(self, peer: str, entry: Entry | None, family: Family, key: bytes) -> Path | None:
+        """The path that a peer is to have for a key, if any."""
+        visible = [path for path in candidates(entry) if peer in self.of(path)]
+        if not visible:
+            return None
+        if len(visible) == 1:
+            return visible[0]
+        return best(visible, self.rules.owners.get(distinguisher(family, key)))
+
+
+def shifts(
+    change: RulesChange, groups_of: Callable[[bytes], Iterable[TargetGroup]]
+) -> tuple[Shift, ...]:
+    """The groups of routes that a change of the rules treats otherwise."""
+    affected = {group for target in change.targets for group in groups_of(target)}
+    found = []
+    for group in affected:
+        verdict = rewrite(change.rules, group.peer, group.family, group.targets)
+        if verdict != group.verdict:
+            found.append(Shift(group, verdict))
+    return tuple(found)
+
+
+def _plain_moves(shift: Shift, ribs: Mapping[Family, LocRib]) -> Iterator[Move]:
+    """Moves of the routes that no other PE announces."""
+    group = shift.group
+    rib = ribs[group.family]
+    before, after = group.verdict.sent, shift.verdict.sent
+    for path in group.paths:
+        if rib.contested:
+            keys = tuple(key for key in path.nlris if key not in rib.contested)
+        else:
+            keys = tuple(path.nlris)
+        if not keys:
+            continue
+        for peer in sorted(before.keys() | after.keys()):
+            old, new = before.get(peer), after.get(peer)
+            if old != new:
+                yield Move(
+                    peer,
+                    group.family,
+                    None if old is None else (path, old),
+                    None if new is None else (path, new),
+                    keys,
+                )
+
+
+def _contested_moves(
+    family: Family, key: bytes, entry: Entry, before: Sight, after: Sight
+) -> Iterator[Move]:
+    """Moves of a route that several PEs announce: another one of them may be best now."""
+    paths = candidates(entry)
+    for peer in sorted({peer for path in paths for peer in (*before.of(path), *after.of(path))}):
+        old_path = before.pick(peer, entry, family, key)
+        new_path = after.pick(peer, entry, family, key)
+        old = None if old_path is None else (old_path, before.of(old_path)[peer])
+        new = None if new_path is None else (new_path, after.of(new_path)[peer])
+        if old != new:
+            yield Move(peer, family, old, new, (key,))
+
+
+def moves(
+    change: RulesChange,
+    shifted: tuple[Shift, ...],
+    rules: Rules,
+    ribs: Mapping[Family, LocRib],
+) -> tuple[Move, ...]:
+    """Every route that changes at any PE when the rules do, whether its session is up or not."""
+    before = Sight(rules, {})
+    after = Sight(change.rules, {shift.group: shift.verdict for shift in shifted})
+    found: list[Move] = []
+    touched: dict[Family, set[bytes]] = {}
+    for shift in shifted:
+        found += _plain_moves(shift, ribs)
+        contested = ribs[shift.group.family].contested
+        if contested:
+            keys = touched.setdefault(shift.group.family, set())
+            for path in shift.group.paths:
+                keys.update(key for key in path.nlris if key in contested)
+    for family, rib in ribs.items():
+        keys = touched.setdefault(family, set())
+        keys.update(
+            key for key in rib.contested if distinguisher(family, key) in change.distinguishers
+        )
+        for key in sorted(keys):
+            found += _contested_moves(family, key, rib.entries[key], before, after)
+    return tuple(found)

@@ -1,0 +1,149 @@
+"""The rule of rewriting: from (rules, PE, family, targets) to (PE -> targets).
+
+A route comes from PE *p* with route targets *T*.  Its source endpoints are the endpoints at *p*
+whose export target is in *T*; a target that no endpoint at *p* owns is refused, because a PE
+cannot speak for a VRF it does not host.  For every other PE *q* the new targets are the import
+targets of the endpoints at *q* that may hear a source; a PE without one does not get the route.
+
+`rewrite` is pure and knows nothing of sessions, NLRI or attributes.  What it promises, for any
+rules that passed the checks of `vpnctl.ruleset`: no route of one VPN ever carries a target that
+another VPN imports, unless an extranet says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from vpnctl.model import Endpoint, Family, Ruleset, SiteOfVpn, Vpn
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of the routes that a PE announces with certain targets.
+
+    ``sent``: PE name -> the new targets (8 octets each, sorted); ``refused``: targets that no
+    endpoint of the announcing PE owns.
+    """
+
+    sent: Mapping[str, tuple[bytes, ...]]
+    refused: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A ruleset indexed for `rewrite`.
+
+    ``exporters``: (PE, target) -> endpoints there that export it; ``endpoints``: site of a VPN ->
+    its endpoints; ``hearers``: site of a VPN -> the sites of VPNs that may hear it, itself
+    included, because the PEs of one site share one LAN; ``owners``: route distinguisher -> PE.
+    """
+
+    ruleset: Ruleset
+    exporters: Mapping[tuple[str, bytes], tuple[Endpoint, ...]]
+    endpoints: Mapping[SiteOfVpn, tuple[Endpoint, ...]]
+    hearers: Mapping[SiteOfVpn, tuple[SiteOfVpn, ...]]
+    owners: Mapping[bytes, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RulesChange:
+    """From one set of rules to the next.
+
+    ``targets``: the route targets whose routes may be treated otherwise; ``distinguishers``:
+    those that changed hands; ``vpns``: names of the VPNs that differ.
+    """
+
+    rules: Rules
+    targets: frozenset[bytes]
+    distinguishers: frozenset[bytes]
+    vpns: tuple[str, ...]
+
+
+def _exports(vpns: Iterable[Vpn]) -> Iterable[tuple[tuple[str, bytes], Endpoint]]:
+    for vpn in vpns:
+        for endpoint in vpn.endpoints:
+            for target in endpoint.export_targets:
+                yield (endpoint.pe, target.octets), endpoint
+
+
+def compile_rules(ruleset: Ruleset, before: Rules | None = None) -> RulesChange:
+    """Index a ruleset; with ``before`` only the VPNs that are other objects than there are read."""
+    old_vpns: Mapping[str, Vpn] = before.ruleset.vpns if before else {}
+    names = [name for name, vpn in ruleset.vpns.items() if old_vpns.get(name) is not vpn]
+    names += [name for name in old_vpns if name not in ruleset.vpns]
+    gone = [old_vpns[name] for name in names if name in old_vpns]
+    come = [ruleset.vpns[name] for name in names if name in ruleset.vpns]
+
+    exporters = dict(before.exporters) if before else {}
+    endpoints = dict(before.endpoints) if before else {}
+    hearers = dict(before.hearers) if before else {}
+    owners = dict(before.owners) if before else {}
+
+    left_owners = {endpoint.rd.octets: endpoint.pe for vpn in gone for endpoint in vpn.endpoints}
+    for key, endpoint in _exports(gone):
+        rest = tuple(other for other in exporters.get(key, ()) if other is not endpoint)
+        if rest:
+            exporters[key] = rest
+        else:
+            exporters.pop(key, None)
+    for vpn in gone:
+        for endpoint in vpn.endpoints:
+            endpoints.pop(endpoint.member, None)
+            hearers.pop(endpoint.member, None)
+            owners.pop(endpoint.rd.octets, None)
+
+    for key, endpoint in _exports(come):
+        exporters[key] = (*exporters.get(key, ()), endpoint)
+    for vpn in come:
+        for endpoint in vpn.endpoints:
+            endpoints[endpoint.member] = (*endpoints.get(endpoint.member, ()), endpoint)
+            hearers[endpoint.member] = (endpoint.member,)
+            owners[endpoint.rd.octets] = endpoint.pe
+        for speaker, hearer in vpn.links:
+            if hearer not in hearers[speaker]:
+                hearers[speaker] = (*hearers[speaker], hearer)
+
+    # A partner's extranet routes carry import targets of a VPN that changed.
+    partners = {name for vpn in (*gone, *come) for name in vpn.extranets}
+    touched = [*gone, *come, *(ruleset.vpns[name] for name in partners if name in ruleset.vpns)]
+    new_owners = {endpoint.rd.octets: endpoint.pe for vpn in come for endpoint in vpn.endpoints}
+    return RulesChange(
+        rules=Rules(ruleset, exporters, endpoints, hearers, owners),
+        targets=frozenset(target for (_, target), _ in _exports(touched)),
+        distinguishers=frozenset(
+            rd
+            for rd in left_owners.keys() | new_owners.keys()
+            if left_owners.get(rd) != new_owners.get(rd)
+        ),
+        vpns=tuple(names),
+    )
+
+
+def sources(rules: Rules, pe: str, family: Family, target: bytes) -> tuple[Endpoint, ...]:
+    """The endpoints at ``pe`` for which a route of ``family`` with ``target`` speaks."""
+    return tuple(
+        endpoint
+        for endpoint in rules.exporters.get((pe, target), ())
+        if family in endpoint.service.families
+    )
+
+
+def rewrite(rules: Rules, pe: str, family: Family, targets: Iterable[bytes]) -> Verdict:
+    """Decide which PEs get a route that ``pe`` announces, and with which targets."""
+    sent: dict[str, set[bytes]] = {}
+    refused = set()
+    for target in targets:
+        speaking = sources(rules, pe, family, target)
+        if not speaking:
+            refused.add(target)
+        for source in speaking:
+            for member in rules.hearers[source.member]:
+                for endpoint in rules.endpoints.get(member, ()):
+                    if endpoint.pe != pe and family in endpoint.service.families:
+                        heard = sent.setdefault(endpoint.pe, set())
+                        heard.update(imported.octets for imported in endpoint.import_targets)
+    return Verdict(
+        sent={name: tuple(sorted(found)) for name, found in sorted(sent.items()) if found},
+        refused=frozenset(refused),
+    )
