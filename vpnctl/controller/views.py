@@ -10,6 +10,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from vpnctl.planning.plan import (
+    AllocationChange,
+    FileChange,
+    PeerChange,
+    Plan,
+    RouteChange,
+    SessionChange,
+)
+
+__all__ = [
+    "AllocationChange",
+    "Applied",
+    "Endpoint",
+    "Event",
+    "Explanation",
+    "FamilyCounts",
+    "FileChange",
+    "Peer",
+    "PeerChange",
+    "Plan",
+    "Problem",
+    "Revision",
+    "Route",
+    "RouteChange",
+    "SessionChange",
+    "Site",
+    "Status",
+    "Step",
+    "Target",
+    "Vpn",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -21,80 +53,6 @@ class Problem:
     path: str
     message: str
     hint: str
-
-
-@dataclass(frozen=True, slots=True)
-class RouteChange:
-    """One route that a plan changes at one peer.
-
-    ``action``: ``+`` the peer gets a route it did not have, ``~`` it gets other targets or
-    another path, ``-`` it loses the route.
-    """
-
-    peer: str
-    family: str
-    action: str
-    nlri: str
-    source: str
-    old_targets: tuple[str, ...]
-    new_targets: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PeerChange:
-    """How many routes a plan changes at one peer."""
-
-    peer: str
-    added: int
-    changed: int
-    removed: int
-
-
-@dataclass(frozen=True, slots=True)
-class FileChange:
-    """A policy file that a plan creates, changes or deletes; ``diff`` is a unified diff."""
-
-    file: str
-    diff: str
-
-
-@dataclass(frozen=True, slots=True)
-class AllocationChange:
-    """A number that a plan takes from a pool, gives back, or takes up again."""
-
-    pool: str
-    owner: str
-    number: int
-    action: str
-
-
-@dataclass(frozen=True, slots=True)
-class SessionChange:
-    """A BGP session that a plan creates (``+``), re-establishes (``~``) or closes (``-``)."""
-
-    peer: str
-    action: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Everything that applying a policy would change; ``base`` is the revision it starts from.
-
-    ``id`` is derived from the base and the policy's contents.  ``routes`` holds at most as many
-    entries as were asked for; ``peers`` counts all of them.
-    """
-
-    id: str
-    base: int | None
-    summary: str
-    empty: bool
-    files: tuple[FileChange, ...]
-    allocations: tuple[AllocationChange, ...]
-    sessions: tuple[SessionChange, ...]
-    vpns: tuple[str, ...]
-    peers: tuple[PeerChange, ...]
-    routes: tuple[RouteChange, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -520,6 +520,7 @@ class Engine:
                         messages, _ = parcel.messages(session.kind, opened.message_size, targets)
                         session.told(family, keys)
                         yield messages
+        session.loading.discard(family)
         yield end
 
     # -- rules -------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ class Session:
     ``backlog``: family -> key -> the NLRI that the peer was last told, or None if it was told
     none; the route's state is looked up when there is room to send, so the backlog holds each
     route once however often it changed.
+    ``loading``: families whose first full table is not all sent.
     ``jobs``: full tables being sent, each yielding UPDATEs; the state is looked up at every step.
     """
 
@@ -66,6 +67,7 @@ class Session:
         "jobs",
         "kind",
         "last_error",
+        "loading",
         "malformed",
         "opened",
         "origin",
@@ -95,6 +97,7 @@ class Session:
             family: {} for family in opened.families
         }
         self.jobs: deque[Iterator[list[bytes]]] = deque()
+        self.loading: set[Family] = set(opened.families)
         self.end_of_rib: set[Family] = set()
         self.sent_octets = 0
         self.written_octets = 0

@@ -1,0 +1,17 @@
+"""From the operator's files to a checked `Ruleset`: text in, values out, no I/O.
+
+::
+
+    bytes -- document --> tree -- reading --> model -- draft --> VPN without allocated numbers
+          -- loading (claims, allocation, connectivity) --> Ruleset
+
+- *Mistake*: something wrong, with its place and what to do about it;
+- *claim*: a number that a file gives explicitly;
+- *need*: a number that a file leaves out, to be allocated from a *pool*;
+- *draft*: a VPN's file checked against the network, numbers still missing.
+"""
+
+from vpnctl.ruleset.loading import Compiled, load, policy_error
+from vpnctl.ruleset.mistake import Mistake
+
+__all__ = ["Compiled", "Mistake", "load", "policy_error"]

@@ -1,0 +1,58 @@
+"""The journal: unfinished work is found again."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.store.commits import commit
+from vpnctl.errors import NotFoundError, StaleError, StoreError
+from vpnctl.store import OperationState, Store
+
+PAYLOAD = {"files": ["e1.yaml"], "note": "größer\x00", "nested": {"n": [1, None, 1.5]}}
+
+
+def test_an_operation_begun_with_a_revision_is_pending_until_finished(url: str) -> None:
+    with Store.open(url) as store:
+        revision = commit(store, None, kind="extend", journal=PAYLOAD)
+        assert revision.operation is not None
+        assert store.revision(1) == revision
+    with Store.open(url) as store:
+        (operation,) = store.pending()
+        assert (operation.id, operation.kind, operation.revision) == (
+            revision.operation,
+            "extend",
+            1,
+        )
+        assert operation.payload == PAYLOAD
+        assert operation.state is OperationState.BEGUN
+        assert operation.begun_at == revision.at
+        store.journal_finish(operation.id)
+        assert store.pending() == ()
+        assert commit(store, 1).operation is None
+
+
+def test_an_operation_can_begin_and_be_aborted_without_a_revision(store: Store) -> None:
+    first, second = store.journal_begin("render", {}), store.journal_begin("render", {"n": 2})
+    assert [operation.id for operation in store.pending()] == [first, second]
+    assert store.pending()[0].revision is None
+    store.journal_abort(first)
+    assert [operation.id for operation in store.pending()] == [second]
+
+
+def test_a_refused_commit_begins_nothing(store: Store) -> None:
+    commit(store, None)
+    with pytest.raises(StaleError):
+        commit(store, None, journal=PAYLOAD)
+    with pytest.raises(NotFoundError):
+        commit(store, 1, journal=PAYLOAD, reverts=[9])
+    assert store.pending() == ()
+
+
+def test_an_end_is_final_and_may_be_said_twice(store: Store) -> None:
+    operation = store.journal_begin("render", {})
+    store.journal_finish(operation)
+    store.journal_finish(operation)
+    with pytest.raises(StoreError, match="is done and cannot become aborted"):
+        store.journal_abort(operation)
+    with pytest.raises(NotFoundError, match="no operation 999"):
+        store.journal_finish(999)

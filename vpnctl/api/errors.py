@@ -1,0 +1,93 @@
+"""The tree of `vpnctl.errors` as JSON and back; the HTTP status of each class.
+
+An error travels as ``{"schema": "vpnctl/1", "error": {"code", "message", "hint", "exit_code",
+"problems"}}``, so that the command line ends with the exit code that the controller meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from vpnctl.controller.views import Problem
+from vpnctl.errors import (
+    ControllerError,
+    NotFoundError,
+    PolicyError,
+    ResourceError,
+    SessionProcessError,
+    StaleError,
+    StoreError,
+    UsageError,
+    VpnctlError,
+)
+
+#: Version of every JSON answer, of the API and of the command line alike.
+SCHEMA = "vpnctl/1"
+
+HTTP_STATUS: dict[type[VpnctlError], int] = {
+    UsageError: 400,
+    NotFoundError: 404,
+    StaleError: 409,
+    PolicyError: 422,
+    ControllerError: 409,
+    StoreError: 503,
+    SessionProcessError: 503,
+    ResourceError: 507,
+}
+
+_BY_CODE = {kind.code: kind for kind in HTTP_STATUS}
+
+
+def http_status(error: VpnctlError) -> int:
+    """The status to answer with; 500 for a class that has none."""
+    return next((HTTP_STATUS[kind] for kind in type(error).__mro__ if kind in HTTP_STATUS), 500)
+
+
+def problems(mistakes: Iterable[Any]) -> tuple[Problem, ...]:
+    """Mistakes of a policy (`vpnctl.ruleset.Mistake`, or problems already) as problems."""
+    return tuple(
+        mistake
+        if isinstance(mistake, Problem)
+        else Problem(
+            file=mistake.place.file,
+            line=mistake.place.line,
+            column=mistake.place.column,
+            path=mistake.path,
+            message=mistake.message,
+            hint=mistake.hint,
+        )
+        for mistake in mistakes
+    )
+
+
+def to_json(error: VpnctlError) -> dict[str, Any]:
+    """An error as the API answers with it."""
+    found = problems(error.mistakes) if isinstance(error, PolicyError) else ()
+    return {
+        "schema": SCHEMA,
+        "error": {
+            "code": error.code,
+            "message": error.message,
+            "hint": error.hint,
+            "exit_code": error.exit_code,
+            "problems": [asdict(problem) for problem in found],
+        },
+    }
+
+
+def from_json(answer: Mapping[str, Any]) -> VpnctlError:
+    """The error that an answer carries; the reverse of `to_json`.
+
+    Raises `KeyError` or `TypeError` when the answer is not an error of this schema.
+    """
+    error = answer["error"]
+    kind = _BY_CODE.get(error["code"], VpnctlError)
+    if kind is PolicyError:
+        return PolicyError(
+            error["message"],
+            hint=error["hint"],
+            mistakes=tuple(Problem(**problem) for problem in error["problems"]),
+        )
+    return kind(error["message"], hint=error["hint"])

@@ -1,0 +1,469 @@
+"""The controller's side of the BGP sessions, on asyncio.
+
+`Speaker` starts the session process, keeps it running, and turns its frames into calls of a
+`SpeakerEvents`.  All of it belongs to one event loop; no method may be called from another thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from vpnctl.bgp.channel import Channel
+from vpnctl.bgp.messages import length_at
+from vpnctl.bgp.wire import (
+    CONSUMED,
+    NOTIFY,
+    REFRESH,
+    WRITTEN,
+    Configure,
+    Configured,
+    FrameError,
+    Kind,
+    NeighborConfig,
+    NeighborState,
+    Problem,
+    Ready,
+    SessionClosed,
+    SessionOpened,
+)
+from vpnctl.errors import SessionProcessError
+from vpnctl.model import Listen
+
+#: Octets of UPDATES handed on before other tasks of the event loop get their turn.
+TURN_SIZE = 256 * 1024
+#: Octets of one SEND frame, unless a single message is longer.
+SEND_SIZE = 1024 * 1024
+#: Seconds for the process to start, and to end when told to.
+START_TIME, STOP_TIME = 20.0, 3.0
+#: First and longest pause before a lost process is started again; it starts over from the first
+#: when the process lived for the longest.
+BACKOFF, LONGEST_BACKOFF = 0.1, 10.0
+
+
+class SpeakerEvents(Protocol):
+    """What the controller wants to hear.  Calls come in the order of what happened.
+
+    ``session`` numbers one established session and is never used again.  An exception raised here
+    goes to the event loop's exception handler and changes nothing else.
+    """
+
+    def session_up(self, session: int, opened: SessionOpened) -> None:
+        """A session is established; `updates` and `refresh` follow."""
+
+    def session_down(self, session: int, closed: SessionClosed) -> None:
+        """The session is over; nothing more is said about it."""
+
+    def updates(self, session: int, messages: bytes) -> None:
+        """One or more whole UPDATE messages with their headers, as received."""
+
+    def refresh(self, session: int, afi: int, subtype: int, safi: int) -> None:
+        """ROUTE-REFRESH received; subtype 0 asks for the routes of that family (RFC 7313)."""
+
+    def written(self, session: int, total: int, at_ns: int) -> None:
+        """The kernel has ``total`` octets of what was sent; CLOCK_MONOTONIC in nanoseconds."""
+
+    def neighbor_state(self, name: str, state: str, reason: str) -> None:
+        """The peer's state machine moved; see `vpnctl.bgp.wire.NeighborState`."""
+
+    def process_lost(self, reason: str) -> None:
+        """The session process died and is started again; every session was reported down."""
+
+
+class Speaker:
+    """BGP sessions as the controller sees them.
+
+    ``open_wait``: seconds that a peer has for its OPEN once it is connected.
+    """
+
+    def __init__(self, events: SpeakerEvents, *, open_wait: int = 30) -> None:
+        self._events = events
+        self._open_wait = open_wait
+        self._channel: Channel | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._ready: asyncio.Future[Ready] | None = None
+        self._frames: deque[tuple[int, int, bytes]] = deque()
+        self._sessions: dict[int, SessionOpened] = {}
+        self._next_session = 1
+        self._handed_on: dict[int, int] = {}
+        self._unconfirmed: set[int] = set()
+        self._sent: dict[int, int] = {}
+        self._written: dict[int, int] = {}
+        self._flush_scheduled = False
+        self._reading = False
+        self._writing = False
+        self._desired: Configure | None = None
+        self._answers: dict[int, asyncio.Future[Configured]] = {}
+        self._keeper: asyncio.Task[None] | None = None
+        self._lost = asyncio.Event()
+        self._lost_reason = ""
+        self._stopping = False
+
+    # ---------------------------------------------------------------- what the controller calls
+
+    @property
+    def process_id(self) -> int | None:
+        """Of the session process, while it runs."""
+        return self._process.pid if self._process and self._channel else None
+
+    @property
+    def sessions(self) -> dict[int, SessionOpened]:
+        """The established sessions by number."""
+        return dict(self._sessions)
+
+    def unwritten(self, session: int) -> int:
+        """Octets given to `send` that the kernel does not have yet; 0 for a session that ended.
+
+        Send no more to a peer while this is large: the session process keeps all of it.
+        """
+        return self._sent.get(session, 0) - self._written.get(session, 0)
+
+    async def start(self) -> Ready:
+        """Start the session process.
+
+        Raises `SessionProcessError` when it does not come up, also with another ExaBGP version.
+        """
+        if self._keeper is not None:
+            raise RuntimeError("the speaker was started before")
+        ready = await self._launch()
+        self._keeper = asyncio.create_task(self._keep_running(), name="bgp session process")
+        return ready
+
+    async def configure(
+        self, neighbors: Iterable[NeighborConfig], listens: Iterable[Listen]
+    ) -> Configured:
+        """Make these the peers and listening addresses; the answer names what could not be done.
+
+        Sessions of unchanged neighbors stay up, changed and removed ones get a Cease.  When the
+        process is lost meanwhile, the answer is that of the next one.
+        """
+        if self._keeper is None or self._stopping:
+            raise SessionProcessError("the BGP session process is not running")
+        serial = self._desired.serial + 1 if self._desired else 1
+        self._desired = Configure(serial, tuple(neighbors), tuple(listens))
+        answer: asyncio.Future[Configured] = asyncio.get_running_loop().create_future()
+        self._answers[serial] = answer
+        self._put(Kind.CONFIGURE, 0, self._desired.to_json())
+        try:
+            return await answer
+        finally:
+            self._answers.pop(serial, None)
+
+    def send(self, session: int, data: bytes) -> None:
+        """Write whole BGP messages to a peer, in the order of the calls.
+
+        What is for a session that has ended is dropped: its `session_down` may be on the way.
+        """
+        if session not in self._sessions or not data:
+            return
+        self._sent[session] += len(data)
+        for piece in _pieces(data):
+            self._put(Kind.SEND, session, piece)
+
+    def notify(self, session: int, code: int, subcode: int, data: bytes = b"") -> None:
+        """End a session with a NOTIFICATION; `session_down` follows."""
+        if session in self._sessions:
+            self._put(Kind.NOTIFY, session, NOTIFY.pack(code, subcode) + data)
+
+    async def stop(self) -> None:
+        """Cease to every peer and end the process; every session is reported down."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._put(Kind.STOP, 0)
+        if self._process is not None and self._channel is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._lost.wait(), STOP_TIME)
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        await self._end_process()
+        self._sessions_lost("the route server stopped")
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(SessionProcessError("the BGP session process was stopped"))
+
+    # ---------------------------------------------------------------------------- the process
+
+    async def _launch(self) -> Ready:
+        ours, theirs = socket.socketpair()
+        channel = Channel(ours)
+        loop = asyncio.get_running_loop()
+        command = [
+            *(sys.executable, "-m", "vpnctl.bgp.exabgp_session"),
+            *("--fd", str(theirs.fileno()), "--first-session", str(self._next_session)),
+            *("--open-wait", str(self._open_wait)),
+        ]
+        try:
+            # In a session of its own, so that ^C in a terminal ends the controller only, which
+            # then says goodbye to the peers.
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                env=_environment(),
+                start_new_session=True,
+            )
+        except OSError as error:
+            channel.close()
+            raise SessionProcessError(
+                f"cannot start the BGP session process: {error}",
+                hint=f"is {sys.executable} there and executable?",
+            ) from error
+        finally:
+            theirs.close()
+        self._lost.clear()
+        self._channel = channel
+        self._ready = loop.create_future()
+        self._read(True)
+        try:
+            return await asyncio.wait_for(self._ready, START_TIME)
+        except TimeoutError:
+            await self._end_process()
+            raise SessionProcessError(
+                f"the BGP session process did not come up within {START_TIME:.0f} s"
+            ) from None
+        except SessionProcessError:
+            await self._end_process()
+            raise
+        finally:
+            self._ready = None
+
+    async def _keep_running(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause, started = BACKOFF, loop.time()
+        while True:
+            await self._lost.wait()
+            status = await self._end_process()
+            reason = self._lost_reason or f"the BGP session process {_died(status)}"
+            if self._stopping:
+                return
+            self._sessions_lost(reason)
+            self._tell(self._events.process_lost, reason)
+            if loop.time() - started >= LONGEST_BACKOFF:
+                pause = BACKOFF
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_BACKOFF)
+            started = loop.time()
+            try:
+                await self._launch()
+            except SessionProcessError as error:
+                self._lose(error.message)
+                continue
+            if self._desired is not None:
+                self._put(Kind.CONFIGURE, 0, self._desired.to_json())
+
+    async def _end_process(self) -> int | None:
+        """Leave no process behind; its exit status."""
+        self._disconnect()
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        try:
+            # It ends by itself now that the channel is closed.
+            return await asyncio.wait_for(process.wait(), STOP_TIME)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            return await process.wait()
+
+    def _disconnect(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(channel.sock)
+            loop.remove_writer(channel.sock)
+            channel.close()
+        self._reading = self._writing = False
+        self._frames.clear()
+
+    def _lose(self, reason: str = "") -> None:
+        """The process is gone or talks nonsense; `_keep_running` goes on from here."""
+        self._lost_reason = reason
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_exception(
+                SessionProcessError(
+                    reason or "the BGP session process ended while it started",
+                    hint="its last words are on the standard error of this program",
+                )
+            )
+        self._disconnect()
+        self._lost.set()
+
+    def _sessions_lost(self, reason: str) -> None:
+        for number, opened in list(self._sessions.items()):
+            self._forget(number)
+            self._tell(self._events.session_down, number, SessionClosed(opened.neighbor, reason))
+
+    # ---------------------------------------------------------------------------------- input
+
+    def _readable(self) -> None:
+        channel = self._channel
+        if channel is None:
+            return
+        try:
+            frames = channel.receive()
+            if frames is not None:
+                self._frames.extend(frames)
+        except FrameError as error:
+            self._lose(f"the BGP session process is not understood: {error}")
+            return
+        except OSError:
+            frames = None
+        # What came before the end is still told.
+        self._drain(ended=frames is None)
+
+    def _drain(self, *, ended: bool = False) -> None:
+        """Hand on about `TURN_SIZE` octets, and go on at the next turn of the event loop."""
+        size = 0
+        while self._frames and (ended or size < TURN_SIZE):
+            kind, session, payload = self._frames.popleft()
+            size += len(payload)
+            try:
+                self._handle(kind, session, payload)
+            except FrameError as error:
+                self._lose(f"the BGP session process is not understood: {error}")
+                return
+        self._confirm()
+        if ended:
+            self._lose()
+        elif self._channel is not None:
+            self._read(not self._frames)
+            if self._frames:
+                asyncio.get_running_loop().call_soon(self._drain)
+
+    def _read(self, wanted: bool) -> None:
+        """Wait for input, or leave it where it is; the session process then waits too."""
+        if self._channel is None or wanted == self._reading:
+            return
+        self._reading = wanted
+        loop = asyncio.get_running_loop()
+        if wanted:
+            loop.add_reader(self._channel.sock, self._readable)
+        else:
+            loop.remove_reader(self._channel.sock)
+
+    def _handle(self, kind: int, session: int, payload: bytes) -> None:
+        events = self._events
+        if kind == Kind.UPDATES:
+            if session in self._sessions:
+                self._tell(events.updates, session, payload)
+                self._handed_on[session] += len(payload)
+                self._unconfirmed.add(session)
+        elif kind == Kind.WRITTEN:
+            total, at_ns = WRITTEN.unpack(payload)
+            if session in self._sessions:
+                self._written[session] = total
+                self._tell(events.written, session, total, at_ns)
+        elif kind == Kind.REFRESH:
+            if session in self._sessions:
+                self._tell(events.refresh, session, *REFRESH.unpack(payload))
+        elif kind == Kind.UP:
+            opened = SessionOpened.from_json(payload)
+            self._sessions[session] = opened
+            self._next_session = session % 0xFFFFFFFF + 1
+            self._handed_on[session] = self._sent[session] = self._written[session] = 0
+            self._tell(events.session_up, session, opened)
+        elif kind == Kind.DOWN:
+            if session in self._sessions:
+                self._forget(session)
+                self._tell(events.session_down, session, SessionClosed.from_json(payload))
+        elif kind == Kind.STATE:
+            moved = NeighborState.from_json(payload)
+            self._tell(events.neighbor_state, moved.neighbor, moved.state, moved.reason)
+        elif kind == Kind.CONFIGURED:
+            self._answer(Configured.from_json(payload))
+        elif kind == Kind.READY:
+            if self._ready is not None and not self._ready.done():
+                self._ready.set_result(Ready.from_json(payload))
+        elif kind == Kind.FAILED:
+            problem = Problem.from_json(payload)
+            if self._ready is not None and not self._ready.done():
+                self._ready.set_exception(SessionProcessError(problem.message, hint=problem.hint))
+        else:
+            raise FrameError(f"kind {kind} is not for the controller")
+
+    def _answer(self, configured: Configured) -> None:
+        # A configuration stands for all those before it, which a lost process left unanswered.
+        for serial, answer in self._answers.items():
+            if serial <= configured.serial and not answer.done():
+                answer.set_result(configured)
+
+    def _forget(self, session: int) -> None:
+        del self._sessions[session]
+        for octets in (self._handed_on, self._sent, self._written):
+            del octets[session]
+        self._unconfirmed.discard(session)
+
+    def _tell(self, event: Callable[..., None], *arguments: object) -> None:
+        try:
+            event(*arguments)
+        except Exception as error:  # the controller's mistake; reading goes on
+            context = {"message": f"a BGP event was not handled: {error!r}", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
+
+    def _confirm(self) -> None:
+        for session in self._unconfirmed:
+            self._put(Kind.CONSUMED, session, CONSUMED.pack(self._handed_on[session]))
+        self._unconfirmed.clear()
+
+    # --------------------------------------------------------------------------------- output
+
+    def _put(self, kind: Kind, session: int, payload: bytes = b"") -> None:
+        if self._channel is None:
+            return  # the process is being replaced; the new one learns what it needs
+        self._channel.put(kind, session, payload)
+        if not self._writing and not self._flush_scheduled:
+            self._flush_scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        channel = self._channel
+        if channel is None:
+            return
+        try:
+            channel.flush()
+        except OSError:
+            return  # the end is read in `_readable`, after what came before it
+        writing = channel.backlog > 0
+        if writing != self._writing:
+            self._writing = writing
+            loop = asyncio.get_running_loop()
+            if writing:
+                loop.add_writer(channel.sock, self._flush)
+            else:
+                loop.remove_writer(channel.sock)
+
+
+def _pieces(messages: bytes) -> Iterator[bytes]:
+    """``messages`` cut between messages so that no piece is much longer than `SEND_SIZE`."""
+    if len(messages) <= SEND_SIZE:
+        yield messages
+        return
+    begin = position = 0
+    while position < len(messages):
+        position += length_at(messages, position)
+        if position - begin >= SEND_SIZE or position >= len(messages):
+            yield messages[begin:position]
+            begin = position
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without what the user has there for an ExaBGP of their own."""
+    kept = {k: v for k, v in os.environ.items() if not k.lower().startswith("exabgp")}
+    return {**kept, "EXABGP_ENVFILE": os.devnull}
+
+
+def _died(status: int | None) -> str:
+    if status is None:
+        return "is gone"
+    return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"

@@ -1,0 +1,92 @@
+"""The policy that a request would make the applied one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from vpnctl.controller.requests import PlanRequest
+from vpnctl.errors import NotFoundError, UsageError
+from vpnctl.model import Allocation
+from vpnctl.ruleset import Compiled, load
+from vpnctl.ruleset.edit import extend, retract
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The policy in force: ``files`` by the path to show, and what they compile to."""
+
+    number: int | None
+    files: Mapping[str, bytes]
+    compiled: Compiled | None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A policy to apply.
+
+    ``writes``: files that differ from the applied ones and are not on disk like this yet; None
+    for one to delete.
+    """
+
+    kind: str
+    summary: str
+    files: Mapping[str, bytes]
+    compiled: Compiled
+    writes: Mapping[str, bytes | None]
+    restores: int | None = None
+
+
+def from_files(
+    kind: str,
+    summary: str,
+    files: Mapping[str, bytes],
+    applied: Applied,
+    allocations: tuple[Allocation, ...] = (),
+) -> Candidate:
+    """A candidate whose files are on disk already; raises `PolicyError`."""
+    kept = applied.compiled.allocations if applied.compiled else allocations
+    return Candidate(kind, summary, files, load(files, kept, applied.compiled), {})
+
+
+def edited(request: PlanRequest, applied: Applied, on_disk: Mapping[str, bytes]) -> Candidate:
+    """The applied policy with a site added to, or taken from, a VPN (extend, retract).
+
+    The edit is made in the operator's own file, so that file must be as it was applied.  Raises
+    `NotFoundError`, `UsageError` or `PolicyError`.
+    """
+    ruleset = applied.compiled.ruleset if applied.compiled else None
+    vpn = ruleset.vpns.get(request.vpn) if ruleset else None
+    if ruleset is None or vpn is None:
+        names = ", ".join(sorted(ruleset.vpns)) if ruleset else ""
+        raise NotFoundError(
+            f"no VPN is called {request.vpn!r}", hint=f"there are: {names}" if names else ""
+        )
+    if request.site not in ruleset.network.sites:
+        raise NotFoundError(
+            f"no site is called {request.site!r}",
+            hint=f"there are: {', '.join(sorted(ruleset.network.sites))}",
+        )
+    path = vpn.place.file
+    if on_disk.get(path) != applied.files[path]:
+        raise UsageError(
+            f"{path} has edits that were not applied",
+            hint="look at them with 'vpnctl plan', then apply or undo them first",
+        )
+    change = extend if request.kind == "extend" else retract
+    text = change(applied.files[path].decode(), request.vpn, request.site)
+    files = {**applied.files, path: text.encode()}
+    verb = "extend {} to {}" if request.kind == "extend" else "retract {} from {}"
+    candidate = from_files(request.kind, verb.format(vpn.name, request.site), files, applied)
+    return replace(candidate, writes={path: files[path]})
+
+
+def restored(kind: str, revision: int, files: Mapping[str, bytes], applied: Applied) -> Candidate:
+    """The policy of an earlier revision; raises `PolicyError` if it no longer passes the checks."""
+    candidate = from_files(kind, f"roll back to revision {revision}", files, applied)
+    changed = {
+        path: files.get(path)
+        for path in files.keys() | applied.files.keys()
+        if files.get(path) != applied.files.get(path)
+    }
+    return replace(candidate, writes=changed, restores=revision)

@@ -1,0 +1,235 @@
+"""From the model, the engine and the store to what is told: `vpnctl.controller.views`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+
+from vpnctl.controller import views
+from vpnctl.controller.events import utc_text
+from vpnctl.controller.peers import SessionState
+from vpnctl.errors import PolicyError
+from vpnctl.model import Family, Network, RouteTarget, Ruleset
+from vpnctl.routing import inspect
+from vpnctl.routing.attributes import path_text
+from vpnctl.routing.engine import Engine
+from vpnctl.routing.nlri import to_text
+from vpnctl.routing.rewrite import Rules, sources
+from vpnctl.routing.table import Path
+from vpnctl.ruleset import Mistake
+from vpnctl.store import Revision
+
+
+def _targets(octets: Iterable[bytes]) -> tuple[str, ...]:
+    return tuple(str(RouteTarget(target)) for target in sorted(octets))
+
+
+def problems(error: PolicyError) -> tuple[views.Problem, ...]:
+    """The mistakes of a policy."""
+    return tuple(
+        views.Problem(
+            mistake.place.file,
+            mistake.place.line,
+            mistake.place.column,
+            mistake.path,
+            mistake.message,
+            mistake.hint,
+        )
+        for mistake in error.mistakes
+        if isinstance(mistake, Mistake)
+    )
+
+
+def revision(stored: Revision) -> views.Revision:
+    """A revision of the store."""
+    return views.Revision(
+        number=stored.number,
+        parent=stored.parent,
+        at=utc_text(stored.at),
+        author=stored.author,
+        kind=str(stored.kind),
+        summary=stored.summary,
+        state=str(stored.state),
+        confirm_by=utc_text(stored.confirm_by) if stored.confirm_by else None,
+        restores=stored.restores,
+    )
+
+
+def peers(
+    engine: Engine, network: Network, states: Mapping[str, SessionState]
+) -> tuple[views.Peer, ...]:
+    """Every configured PE with its session."""
+    counts = inspect.counts(engine)
+    sites: dict[str, list[str]] = {}
+    for site in network.sites.values():
+        for router in site.pes:
+            sites.setdefault(router, []).append(site.name)
+    found = []
+    for name, pe in sorted(network.pes.items()):
+        state = states.get(name, SessionState())
+        session = engine.by_peer.get(name)
+        families = session.opened.families if session else pe.families
+        found.append(
+            views.Peer(
+                name=name,
+                address=str(pe.address),
+                asn=pe.asn,
+                kind="external" if pe.asn != network.controller.asn else "internal",
+                site=tuple(sites.get(name, ())),
+                state=state.state,
+                since=utc_text(state.since) if state.since else None,
+                families=tuple(
+                    views.FamilyCounts(
+                        family.name,
+                        counts.heard.get((name, family), 0),
+                        counts.sent.get((name, family), 0),
+                    )
+                    for family in sorted(families)
+                ),
+                synced=session is not None and session.end_of_rib >= session.opened.families,
+                backlog=session.waiting if session else 0,
+                refused_targets=sum(
+                    routes for (peer, _), routes in counts.refused.items() if peer == name
+                ),
+                malformed=session.malformed if session else 0,
+                updates_heard=session.updates_heard if session else 0,
+                updates_sent=session.updates_sent if session else 0,
+                last_error=(session.last_error if session else "") or state.reason,
+            )
+        )
+    return tuple(found)
+
+
+def vpns(rules: Rules) -> tuple[views.Vpn, ...]:
+    """Every VPN with its endpoints."""
+    return tuple(
+        views.Vpn(
+            name=vpn.name,
+            service=vpn.service.value,
+            topology=vpn.topology,
+            sites=vpn.sites,
+            extranets=tuple(sorted(vpn.extranets)),
+            endpoints=tuple(
+                views.Endpoint(
+                    vpn=endpoint.vpn,
+                    site=endpoint.site,
+                    pe=endpoint.pe,
+                    rd=str(endpoint.rd),
+                    export_targets=tuple(map(str, endpoint.export_targets)),
+                    import_targets=tuple(map(str, endpoint.import_targets)),
+                    ve_id=endpoint.ve_id,
+                    vlan=endpoint.vlan,
+                    vni=endpoint.vni,
+                    hears=tuple(
+                        sorted(
+                            str(speaker) if speaker.vpn != vpn.name else speaker.site
+                            for speaker, hearers in rules.hearers.items()
+                            if endpoint.member in hearers and speaker != endpoint.member
+                        )
+                    ),
+                    place=str(endpoint.place),
+                )
+                for endpoint in vpn.endpoints
+            ),
+            place=str(vpn.place),
+        )
+        for _, vpn in sorted(rules.ruleset.vpns.items())
+    )
+
+
+def sites(ruleset: Ruleset) -> tuple[views.Site, ...]:
+    """Every site with the VPNs that are there."""
+    present: dict[str, list[str]] = {}
+    for vpn in ruleset.vpns.values():
+        for site in vpn.sites:
+            present.setdefault(site, []).append(vpn.name)
+    return tuple(
+        views.Site(site.name, site.kind, site.pes, tuple(sorted(present.get(name, ()))))
+        for name, site in sorted(ruleset.network.sites.items())
+    )
+
+
+def targets(engine: Engine) -> tuple[views.Target, ...]:
+    """Every route target that an endpoint owns or a PE announced."""
+    owners: dict[bytes, str] = {}
+    exported: dict[bytes, set[str]] = {}
+    imported: dict[bytes, set[str]] = {}
+    for endpoint in engine.rules.ruleset.endpoints():
+        for uses, listed in (
+            (exported, endpoint.export_targets),
+            (imported, endpoint.import_targets),
+        ):
+            for target in listed:
+                owners[target.octets] = endpoint.vpn
+                uses.setdefault(target.octets, set()).add(f"{endpoint.member} at {endpoint.pe}")
+    routes: dict[bytes, int] = {}
+    for group in engine.groups.values():
+        number = sum(len(path.nlris) for path in group.paths)
+        for octets in group.targets:
+            routes[octets] = routes.get(octets, 0) + number
+    refused: dict[bytes, dict[str, int]] = {}
+    for (peer, octets), number in inspect.counts(engine).refused.items():
+        refused.setdefault(octets, {})[peer] = number
+    return tuple(
+        views.Target(
+            target=str(RouteTarget(octets)),
+            owner=owners.get(octets, ""),
+            exported_by=tuple(sorted(exported.get(octets, ()))),
+            imported_by=tuple(sorted(imported.get(octets, ()))),
+            routes=routes.get(octets, 0),
+            refused=refused.get(octets, {}),
+        )
+        for octets in sorted(owners.keys() | routes.keys())
+    )
+
+
+def _in_vpn(rules: Rules, path: Path, vpn: str | None) -> bool:
+    """Whether a path speaks for an endpoint of a VPN."""
+    return vpn is None or any(
+        endpoint.vpn == vpn
+        for target in path.group.targets
+        for endpoint in sources(rules, path.peer, path.family, target)
+    )
+
+
+def _routes(
+    engine: Engine, peer: str, rows: Iterable[inspect.RibRow], vpn: str | None, limit: int
+) -> tuple[views.Route, ...]:
+    found = (
+        views.Route(
+            peer=peer,
+            family=row.family.name,
+            nlri=to_text(row.family, row.key),
+            source=row.path.peer,
+            targets=_targets(row.targets),
+            heard_targets=_targets(row.path.attributes.targets),
+            next_hop=row.next_hop,
+            as_path=path_text(row.path.attributes.as_path),
+            status=row.status,
+        )
+        for row in rows
+        if _in_vpn(engine.rules, row.path, vpn)
+    )
+    return tuple(islice(found, limit))
+
+
+def rib_in(
+    engine: Engine, peer: str, family: Family | None, vpn: str | None, limit: int
+) -> tuple[views.Route, ...]:
+    """Routes heard from a PE."""
+    return _routes(engine, peer, inspect.rib_in(engine, peer, family), vpn, limit)
+
+
+def rib_out(
+    engine: Engine, peer: str, family: Family | None, vpn: str | None, limit: int
+) -> tuple[views.Route, ...]:
+    """Routes sent to a PE."""
+    return _routes(engine, peer, inspect.rib_out(engine, peer, family), vpn, limit)
+
+
+def explanation(
+    engine: Engine, family: Family, key: bytes, nlri: str, peer: str
+) -> views.Explanation:
+    """Why a PE has, or has not, a route."""
+    sent, lines = inspect.explain(engine, family, key, peer)
+    return views.Explanation(nlri, peer, sent, lines)

@@ -1,0 +1,106 @@
+"""How far a change has come: its timeline, and which peers have not taken their UPDATEs yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from vpnctl.controller.views import Step
+from vpnctl.routing.session import Session
+
+
+class Timeline:
+    """Steps of one change, measured by ``clock`` (CLOCK_MONOTONIC in nanoseconds)."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._begin = clock()
+        self._steps: list[Step] = []
+
+    def ms(self, at_ns: int) -> float:
+        """Milliseconds from the beginning of the change to ``at_ns``."""
+        return round((at_ns - self._begin) / 1e6, 3)
+
+    @contextmanager
+    def step(self, name: str, detail: str = "") -> Iterator[None]:
+        """Measure what happens in the block, if it succeeds."""
+        begun = self._clock()
+        yield
+        self.add(name, begun, self._clock(), detail)
+
+    def add(self, name: str, begin_ns: int, end_ns: int, detail: str = "") -> None:
+        """Record a step that was measured elsewhere."""
+        self._steps.append(Step(name, self.ms(begin_ns), self.ms(end_ns), detail))
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(self._steps)
+
+
+class Delivery:
+    """Waits until every peer concerned has taken what a change told it.
+
+    A peer is done when its socket took all octets that were meant for it; one whose routes wait
+    in the backlog is done when the backlog is empty and that was taken, too.
+    """
+
+    def __init__(self, sessions: Iterable[Session], begun_ns: int) -> None:
+        self._begun = begun_ns
+        self._names: dict[int, str] = {}
+        self._before: dict[int, int] = {}
+        self._marks: dict[int, int | None] = {}
+        for session in sessions:
+            number = session.opened.number
+            self._names[number] = session.opened.peer
+            self._before[number] = session.written_octets
+            self._marks[number] = None if session.waiting else session.sent_octets
+        self._done = asyncio.Event()
+        self.first_ns: int | None = None
+        self.last_ns: int | None = None
+        if not self._marks:
+            self._done.set()
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Names of the peers that are not done."""
+        return tuple(sorted(self._names[number] for number in self._marks))
+
+    def written(self, session: Session, total: int, at_ns: int) -> None:
+        """A peer's socket took ``total`` octets so far."""
+        number = session.opened.number
+        if number not in self._marks:
+            return
+        if total > self._before[number] and self.first_ns is None:
+            self.first_ns = at_ns
+        mark = self._marks[number]
+        if mark is None and not session.waiting:
+            mark = self._marks[number] = session.sent_octets
+        if mark is not None and total >= mark:
+            self.last_ns = at_ns
+            self._finish(number)
+
+    def lost(self, number: int) -> None:
+        """A session ended; its peer gets the full table when it comes back."""
+        if number in self._marks:
+            self._finish(number)
+
+    def _finish(self, number: int) -> None:
+        del self._marks[number]
+        if not self._marks:
+            self._done.set()
+
+    async def wait(self, seconds: float) -> bool:
+        """Whether all peers were done within ``seconds``."""
+        try:
+            await asyncio.wait_for(self._done.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def record(self, timeline: Timeline) -> None:
+        """Add what was measured to a timeline."""
+        if self.first_ns is not None:
+            timeline.add("first UPDATE out", self._begun, self.first_ns)
+        if self.last_ns is not None:
+            timeline.add("last peer's last UPDATE out", self._begun, self.last_ns)

@@ -1,0 +1,342 @@
+"""What the engine knows, told to people: RIBs row by row, counts, and why a peer has a route.
+
+Everything here reads and nothing changes.  The iterators walk the engine's own tables, so they
+are to be used up before the engine is told anything else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from vpnctl.model import Endpoint, Family, RouteTarget, SiteOfVpn
+from vpnctl.routing import update
+from vpnctl.routing.attributes import render
+from vpnctl.routing.best_path import ranked
+from vpnctl.routing.changes import Sight
+from vpnctl.routing.engine import Engine
+from vpnctl.routing.nlri import distinguisher, to_text
+from vpnctl.routing.rewrite import sources
+from vpnctl.routing.session import Session
+from vpnctl.routing.table import Path, candidates
+
+ACCEPTED = "accepted"
+SENT = "sent"
+LOADING = "waiting: the full table is being sent"
+WAITING = "waiting: the peer reads slowly"
+OVERSIZED = "withheld: the attributes are too long for this peer's messages"
+
+_RD_OCTETS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RibRow:
+    """A route in a peer's Adj-RIB-In or Adj-RIB-Out.
+
+    ``path`` tells the rest: whom it was heard from, its attributes, the targets it was heard
+    with.  ``targets`` (8 octets each, sorted): as heard, or as sent.  ``status``: for an
+    Adj-RIB-In ``accepted`` or why not, for an Adj-RIB-Out ``sent`` or what it waits for.
+    """
+
+    family: Family
+    key: bytes
+    path: Path
+    targets: tuple[bytes, ...]
+    status: str
+    next_hop: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Numbers of routes.
+
+    ``heard`` and ``sent``: by (peer, family) of every session and negotiated family; ``sent``
+    counts what the peer has or, while it reads slowly, is about to have.  ``refused``: by (peer,
+    target that the peer does not own).
+    """
+
+    heard: Mapping[tuple[str, Family], int]
+    sent: Mapping[tuple[str, Family], int]
+    refused: Mapping[tuple[str, bytes], int]
+
+
+def next_hop_text(next_hop: bytes) -> str:
+    """The next hop field of MP_REACH_NLRI: one address or two, the RD before each left out."""
+    size = len(next_hop)
+    if size in (12, 24, 48):  # RFC 4364 section 4.3.2, RFC 4659 section 3.2.1
+        half = size if size < 48 else 24
+        parts = [next_hop[at + _RD_OCTETS : at + half] for at in range(0, size, half)]
+    elif size in (4, 16):
+        parts = [next_hop]
+    else:
+        return next_hop.hex()
+    return " ".join(str(ip_address(part)) for part in parts)
+
+
+def _target(octets: bytes) -> str:
+    return str(RouteTarget(octets))
+
+
+def _listed(targets: Iterable[bytes]) -> str:
+    words = [_target(target) for target in targets]
+    return f"{'target' if len(words) == 1 else 'targets'} {', '.join(words)}"
+
+
+def _status_in(path: Path) -> str:
+    if path.attributes.loop:
+        return path.attributes.loop
+    if not path.attributes.targets:
+        return "no route target"
+    refused = sorted(path.group.verdict.refused)
+    if not refused:
+        return ACCEPTED
+    if len(refused) == len(path.attributes.targets):
+        verb = "is" if len(refused) == 1 else "are"
+        words = ", ".join(map(_target, refused))
+        return f"refused: {words} {verb} not exported by any endpoint at {path.peer}"
+    words = ", ".join(map(_target, refused))
+    return f"{ACCEPTED} without {words}, not exported by any endpoint at {path.peer}"
+
+
+def rib_in(engine: Engine, peer: str, family: Family | None = None) -> Iterator[RibRow]:
+    """What a peer announced, whether it is used or not; nothing when its session is down."""
+    session = engine.by_peer.get(peer)
+    if session is None:
+        return
+    for path in session.paths.values():
+        if family is not None and path.family != family:
+            continue
+        targets = tuple(sorted(path.attributes.targets))
+        status = _status_in(path)
+        next_hop = next_hop_text(path.next_hop)
+        for key in path.nlris:
+            yield RibRow(path.family, key, path, targets, status, next_hop)
+
+
+def _longest(session: Session, path: Path, targets: tuple[bytes, ...]) -> int:
+    """Octets of the longest NLRI of a path that this peer can be told."""
+    attributes = render(path.attributes, session.kind).with_targets(targets)
+    return update.room_for_nlri(session.opened.message_size, path.next_hop, attributes)
+
+
+def _status_out(session: Session, path: Path, longest: int, key: bytes) -> str:
+    if key in session.backlog[path.family]:
+        return WAITING
+    if path.family in session.loading:
+        return LOADING
+    return SENT if len(path.nlris[key]) <= longest else OVERSIZED
+
+
+def rib_out(engine: Engine, peer: str, family: Family | None = None) -> Iterator[RibRow]:
+    """What a peer is to have; nothing when its session is down."""
+    session = engine.by_peer.get(peer)
+    if session is None:
+        return
+    sight = Sight(engine.rules, {})
+    for group in engine.groups.values():
+        targets = group.verdict.sent.get(peer)
+        if targets is None or group.family not in session.opened.families:
+            continue
+        if family is not None and group.family != family:
+            continue
+        rib = engine.ribs[group.family]
+        for path in group.paths:
+            next_hop = next_hop_text(path.next_hop)
+            longest = _longest(session, path, targets)
+            for key in path.nlris:
+                if (
+                    key in rib.contested
+                    and sight.pick(peer, rib.entries[key], group.family, key) is not path
+                ):
+                    continue
+                status = _status_out(session, path, longest, key)
+                yield RibRow(group.family, key, path, targets, status, next_hop)
+
+
+def counts(engine: Engine) -> Counts:
+    """How many routes were heard from, sent to and refused to whom."""
+    heard: Counter[tuple[str, Family]] = Counter()
+    sent: Counter[tuple[str, Family]] = Counter()
+    refused: Counter[tuple[str, bytes]] = Counter()
+    for peer, session in engine.by_peer.items():
+        for family in session.opened.families:
+            heard[peer, family] = sent[peer, family] = 0
+    for group in engine.groups.values():
+        routes = sum(len(path.nlris) for path in group.paths)
+        heard[group.peer, group.family] += routes
+        for target in group.verdict.refused:
+            refused[group.peer, target] += routes
+        for peer in group.verdict.sent:
+            if (peer, group.family) in sent:
+                sent[peer, group.family] += routes
+    for family, rib in engine.ribs.items():
+        for key in rib.contested:
+            seen: Counter[str] = Counter()
+            for path in candidates(rib.entries[key]):
+                seen.update(path.group.verdict.sent.keys())
+            for peer, paths in seen.items():
+                # Each of the paths was counted above, and the peer gets the best one alone.
+                if (peer, family) in sent:
+                    sent[peer, family] -= paths - 1
+    return Counts(heard, sent, refused)
+
+
+# -- explain ---------------------------------------------------------------------------------------
+
+
+def _of(endpoint: Endpoint) -> str:
+    return f"{endpoint.vpn} at {endpoint.site}"
+
+
+def _seen_from(member: SiteOfVpn, vpn: str) -> str:
+    """A site's name, with its VPN's in front when that is another one."""
+    return member.site if member.vpn == vpn else str(member)
+
+
+def _at(engine: Engine, pe: str) -> Iterator[Endpoint]:
+    return (endpoint for endpoint in engine.rules.ruleset.endpoints() if endpoint.pe == pe)
+
+
+def _refusal(engine: Engine, pe: str, family: Family, target: bytes) -> str:
+    """Why a target that a PE announced counts for nothing, and who has it instead."""
+    text = _target(target)
+    at_pe = engine.rules.exporters.get((pe, target), ())
+    if at_pe:
+        endpoint = at_pe[0]
+        return (
+            f"{text} is refused: it is the export target of {_of(endpoint)} ({endpoint.place}),"
+            f" a {endpoint.service.value} VPN, which has no {family} routes"
+        )
+    owners = [
+        endpoint
+        for (owner, exported), endpoints in engine.rules.exporters.items()
+        if exported == target and owner != pe
+        for endpoint in endpoints
+    ]
+    words = ", ".join(f"{_of(owner)}, {owner.pe} ({owner.place})" for owner in owners)
+    belongs = f"it belongs to {words}" if words else "no endpoint anywhere exports it"
+    return f"{text} is refused: no endpoint at {pe} exports it; {belongs}"
+
+
+def _topology(engine: Engine, source: Endpoint) -> str:
+    vpn = engine.rules.ruleset.vpns[source.vpn]
+    kind = {
+        "full-mesh": "is a full mesh",
+        "hub-and-spoke": "is hub and spoke",
+        "links": "has links of its own",
+    }.get(vpn.topology, f"is {vpn.topology}")
+    others = sorted(
+        _seen_from(member, source.vpn)
+        for member in engine.rules.hearers[source.member]
+        if member != source.member
+    )
+    heard = ", ".join(others) if others else "no other site"
+    return f"{source.vpn} {kind}: {source.site} may be heard by {heard}"
+
+
+def _hearing(engine: Engine, source: Endpoint, peer: str, family: Family) -> Iterator[str]:
+    """What the peer's own endpoints make of a source."""
+    hearers = engine.rules.hearers[source.member]
+    local = [endpoint for endpoint in _at(engine, peer) if endpoint.member in hearers]
+    for endpoint in local:
+        if family in endpoint.service.families:
+            imported = ", ".join(str(target) for target in endpoint.import_targets) or "nothing"
+            yield f"{peer} hosts {_of(endpoint)}, which imports {imported} ({endpoint.place})"
+        else:
+            yield (
+                f"{peer} hosts {_of(endpoint)} ({endpoint.place}), a {endpoint.service.value} VPN,"
+                f" which has no {family} routes"
+            )
+    if local:
+        return
+    deaf = [endpoint for endpoint in _at(engine, peer) if endpoint.vpn == source.vpn]
+    for endpoint in deaf:
+        yield f"{peer} hosts {_of(endpoint)} ({endpoint.place}), which may not hear {source.site}"
+    if not deaf:
+        yield f"{peer} hosts no endpoint that may hear {_of(source)}"
+
+
+def _heard(engine: Engine, path: Path, peer: str) -> Iterator[str]:
+    """How a path was heard and what each of its targets means for a peer."""
+    attributes = path.attributes
+    targets = sorted(attributes.targets)
+    with_targets = f"with {_listed(targets)}" if targets else "without a route target"
+    yield f"heard from {path.peer} {with_targets}"
+    if attributes.loop:
+        yield f"not used: {attributes.loop}"
+        return
+    if not targets:
+        yield "not used: without a route target it belongs to no VPN"
+    for target in targets:
+        speaking = sources(engine.rules, path.peer, path.family, target)
+        if not speaking:
+            yield _refusal(engine, path.peer, path.family, target)
+        for source in speaking:
+            yield f"{_target(target)} is the export target of {_of(source)} ({source.place})"
+            if peer != path.peer:
+                yield _topology(engine, source)
+                yield from _hearing(engine, source, peer, path.family)
+
+
+def _silence(engine: Engine, family: Family, key: bytes) -> Iterator[str]:
+    """Nobody announces the route: who should?"""
+    yield f"no PE announces {to_text(family, key)}"
+    rd = distinguisher(family, key)
+    for endpoint in engine.rules.ruleset.endpoints():
+        if endpoint.rd.octets == rd:
+            session = engine.by_peer.get(endpoint.pe)
+            if session is None:
+                state = "its session is down"
+            elif family not in session.opened.families:
+                state = f"its session did not negotiate {family}"
+            else:
+                state = "its session is up"
+            yield (
+                f"{endpoint.rd} is the route distinguisher of {_of(endpoint)}, {endpoint.pe}"
+                f" ({endpoint.place}); {state}"
+            )
+
+
+def explain(engine: Engine, family: Family, key: bytes, peer: str) -> tuple[bool, tuple[str, ...]]:
+    """Whether a peer has a route, and why: sentences in order, with the places they rest on."""
+    entry = engine.ribs[family].entries.get(key)
+    if entry is None:
+        return False, tuple(_silence(engine, family, key))
+    paths = sorted(candidates(entry), key=lambda path: path.peer)
+    lines = [line for path in paths for line in _heard(engine, path, peer)]
+    sight = Sight(engine.rules, {})
+    visible = [path for path in paths if peer in sight.of(path)]
+    if not visible:
+        if any(path.peer == peer for path in paths):
+            lines.append(
+                f"not sent to {peer}: a route does not go back to the PE that announced it"
+            )
+        else:
+            lines.append(f"not sent to {peer}")
+        return False, tuple(lines)
+    if len(visible) > 1:
+        owner = engine.rules.owners.get(distinguisher(family, key))
+        winner, losers = ranked(visible, owner)
+        lines += [
+            f"the route of {winner.peer} goes before that of {path.peer}: {reason}"
+            for path, reason in losers
+        ]
+    else:
+        winner = visible[0]
+    targets = sight.of(winner)[peer]
+    session = engine.by_peer.get(peer)
+    if session is None:
+        lines.append(f"not sent to {peer}: its session is down")
+        return False, tuple(lines)
+    if family not in session.opened.families:
+        lines.append(f"not sent to {peer}: its session did not negotiate {family}")
+        return False, tuple(lines)
+    status = _status_out(session, winner, _longest(session, winner, targets), key)
+    if status != SENT:
+        lines.append(f"not sent to {peer}: {status}")
+        return False, tuple(lines)
+    was = ", ".join(map(_target, sorted(winner.attributes.targets)))
+    lines.append(f"sent to {peer} with {_listed(targets)} (was {was})")
+    return True, tuple(lines)

@@ -1,0 +1,401 @@
+"""YAML text as a tree of nodes that know their place; no value is interpreted.
+
+The subset of YAML 1.1 that a policy needs, and nothing an operator could trip over:
+
+- every scalar is the text that was written: ``65000:100`` is no base-60 number, ``no`` no boolean,
+  ``1.10`` not 1.1;
+- anchors, aliases and tags are refused before anything is expanded (an alias bomb is a few lines
+  that unfold to gigabytes), and so are deep nesting, duplicate keys, and a second document;
+- the tree is built from parser events with a stack of its own, so that no input can exhaust
+  Python's or C's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import yaml
+
+from vpnctl.model import Place
+from vpnctl.ruleset.mistake import Mistake, quote
+
+#: Largest file that is looked at, in bytes.
+MAX_FILE_SIZE = 1 << 20
+#: Lists and mappings within each other; a policy needs five.
+MAX_DEPTH = 24
+#: Characters of one scalar.
+MAX_SCALAR = 1000
+
+_BOM = "\ufeff"
+#: libyaml where PyYAML was built with it (about ten times faster), else the same in Python.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+Raw = str | list["Raw"] | dict[str, "Raw"] | None
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """Base of the three kinds of node.
+
+    ``path`` as the operator would say it, e.g. ``sites[1].vlan``, empty for the root; ``start``
+    and ``end`` are offsets in the text, in characters.  The end of a block collection is not
+    exact: it may reach over the comments that follow.
+    """
+
+    place: Place
+    path: str
+    start: int
+    end: int
+
+    def raw(self) -> Raw:
+        """The node as plain Python: `str`, `list`, `dict`, or `None` where nothing is written."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True, eq=False)
+class Scalar(Node):
+    """Text; ``plain`` says that it was written without quotes."""
+
+    text: str
+    plain: bool
+
+    def raw(self) -> Raw:
+        return None if self.plain and self.text in ("", "~") else self.text
+
+
+@dataclass(slots=True, eq=False)
+class Sequence(Node):
+    """A list; ``flow`` for ``[a, b]``, else one item per ``-``."""
+
+    flow: bool
+    items: list[Node] = field(default_factory=list)
+
+    def raw(self) -> Raw:
+        return [item.raw() for item in self.items]
+
+
+@dataclass(slots=True, eq=False)
+class Mapping(Node):
+    """A mapping from text to nodes, with the node of every key; ``flow`` for ``{a: b}``."""
+
+    flow: bool
+    entries: dict[str, tuple[Scalar, Node]] = field(default_factory=dict)
+
+    def raw(self) -> Raw:
+        return {key: value.raw() for key, (_, value) in self.entries.items()}
+
+
+def find(root: Node, loc: Iterable[str | int]) -> Node:
+    """The node at ``loc``, e.g. ``("sites", 1, "vlan")``.
+
+    Steps that the tree does not have are passed over, for the short forms: where ``targets`` is a
+    single string, ``("targets", "export", 0)`` is that string.
+    """
+    node = root
+    for step in loc:
+        if isinstance(node, Mapping) and step in node.entries:
+            node = node.entries[str(step)][1]
+        elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
+            node = node.items[step]
+    return node
+
+
+class DocumentError(Exception):
+    """The text is no policy document; ``mistakes`` says why."""
+
+    def __init__(self, *mistakes: Mistake) -> None:
+        super().__init__("; ".join(mistake.message for mistake in mistakes))
+        self.mistakes = mistakes
+
+
+def decode(file: str, content: bytes) -> str:
+    """``content`` as text.  Raises `DocumentError` where it is too large or not UTF-8."""
+    if len(content) > MAX_FILE_SIZE:
+        raise DocumentError(too_large(file, len(content)))
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line_start = before.rfind(b"\n") + 1
+        place = Place(
+            file,
+            before.count(b"\n") + 1,
+            len(before[line_start:].decode("utf-8", "replace")) + 1,
+        )
+        raise DocumentError(
+            Mistake(
+                place,
+                "",
+                f"this is not UTF-8 text (byte 0x{content[error.start]:02x})",
+                "save the file as UTF-8",
+            )
+        ) from None
+
+
+def too_large(file: str, size: int) -> Mistake:
+    """The mistake of a file of ``size`` bytes."""
+    return Mistake(
+        Place(file, 1),
+        "",
+        f"the file has {size} bytes; at most {MAX_FILE_SIZE} are read",
+        "a policy file holds one VPN: split it, or move it out of the directory",
+    )
+
+
+def parse(file: str, content: bytes) -> Mapping:
+    """The tree of a file.  Raises `DocumentError` with everything that is wrong with its form."""
+    return parse_text(file, decode(file, content))
+
+
+def parse_text(file: str, text: str) -> Mapping:
+    """Like `parse`, for text; offsets of the nodes count from its beginning."""
+    _refuse_tabs(file, text)
+    builder = _Builder(file, 1 if text.startswith(_BOM) else 0)
+    try:
+        for event in yaml.parse(text.removeprefix(_BOM), Loader=_LOADER):
+            builder.feed(event)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1)
+        raise DocumentError(Mistake(place, "", *_explain(error))) from None
+    except yaml.reader.ReaderError as error:
+        code = ord(error.character) if isinstance(error.character, str) else error.character
+        lines = text[: error.position].splitlines() or [""]
+        raise DocumentError(
+            Mistake(
+                Place(file, len(lines), len(lines[-1]) + 1),
+                "",
+                f"character U+{code:04X} may not stand in YAML",
+                "take it out",
+            )
+        ) from None
+    if builder.mistakes:
+        raise DocumentError(*builder.mistakes)
+    root = builder.root
+    if root is None or (isinstance(root, Scalar) and root.raw() is None):
+        raise DocumentError(
+            Mistake(
+                Place(file, 1),
+                "",
+                "the file is empty",
+                "write a VPN (`vpn: NAME`, `service:`, `sites:`) or take the file away",
+            )
+        )
+    if not isinstance(root, Mapping):
+        raise DocumentError(
+            Mistake(
+                root.place,
+                "",
+                "the file must hold keys and values (`vpn: E1`), not "
+                + ("a list" if isinstance(root, Sequence) else "bare text"),
+                "see the policy reference",
+            )
+        )
+    return root
+
+
+def _refuse_tabs(file: str, text: str) -> None:
+    if "\t" not in text:
+        return
+    mistakes = []
+    for number, line in enumerate(text.splitlines(), 1):
+        body = line.lstrip()
+        indentation = line[: len(line) - len(body)]
+        if "\t" in indentation and body and not body.startswith("#"):
+            column = indentation.index("\t") + 1
+            mistakes.append(
+                Mistake(
+                    Place(file, number, column),
+                    "",
+                    "a tab in the indentation",
+                    "YAML is indented with spaces: write spaces instead",
+                )
+            )
+    if mistakes:
+        raise DocumentError(*mistakes)
+
+
+_EXPLANATIONS = {
+    "mapping values are not allowed in this context": (
+        "a second `key:` on one line, or a line that is indented too far",
+        "put it on a line of its own, or quote text that holds a colon and a space",
+    ),
+    "could not find expected ':'": (
+        "a key without its colon",
+        "write `key: value`, with the colon and a space",
+    ),
+    "did not find expected key": (
+        "this line fits neither the line above nor the list or mapping around it",
+        "line it up with its neighbours",
+    ),
+    "did not find expected '-' indicator": (
+        "this line fits neither the line above nor the list around it",
+        "line it up with its neighbours",
+    ),
+    "did not find expected ',' or ']'": (
+        "the list that began before this is not closed",
+        "put a comma between items and a ] at the end",
+    ),
+    "did not find expected ',' or '}'": (
+        "the mapping that began before this is not closed",
+        "put a comma between entries and a } at the end",
+    ),
+    "did not find expected node content": (
+        "a value is missing here, or a bracket is not closed",
+        "write the value, or close the [ or { that began before",
+    ),
+    "found unexpected end of stream": (
+        "the file ends within a quoted text",
+        "close the quote",
+    ),
+    "found character that cannot start any token": (
+        "no value can begin with this character",
+        "put the text in quotes",
+    ),
+    "did not find expected <document start>": (
+        "something follows the end of the document",
+        "a file holds one document: put the rest into a file of its own",
+    ),
+}
+
+
+def _explain(error: yaml.MarkedYAMLError) -> tuple[str, str]:
+    """Message and hint for a syntax error, in other words than the parser's where we have some."""
+    problem = error.problem or error.context or "the YAML cannot be read"
+    return _EXPLANATIONS.get(problem, (f"YAML: {problem}", "correct the syntax near this place"))
+
+
+class _Builder:
+    """Builds the tree from events; goes on after a mistake wherever that makes sense."""
+
+    def __init__(self, file: str, offset: int) -> None:
+        self._file = file
+        self._offset = offset
+        self._stack: list[Mapping | Sequence] = []
+        self._keys: list[Scalar | None] = []
+        self._documents = 0
+        self.root: Node | None = None
+        self.mistakes: list[Mistake] = []
+
+    def feed(self, event: yaml.Event) -> None:
+        if isinstance(event, yaml.ScalarEvent):
+            self._refuse_anchor_or_tag(event)
+            self._add(self._scalar(event))
+        elif isinstance(event, yaml.CollectionStartEvent):
+            self._refuse_anchor_or_tag(event)
+            self._open(event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._stack.pop().end = self._index(event.end_mark)
+            self._keys.pop()
+        elif isinstance(event, yaml.AliasEvent):
+            self._stop(
+                event,
+                f"the alias *{event.anchor} is not supported",
+                "write the value out: a policy file says everything where it is used",
+            )
+        elif isinstance(event, yaml.DocumentStartEvent):
+            self._documents += 1
+            if self._documents > 1:
+                self._stop(
+                    event,
+                    "a second document begins here",
+                    "a file holds one VPN: put this into a file of its own",
+                )
+
+    def _place(self, event: yaml.Event) -> Place:
+        mark = event.start_mark
+        assert mark is not None
+        return Place(self._file, mark.line + 1, mark.column + 1)
+
+    def _index(self, mark: yaml.error.Mark | yaml._yaml.Mark | None) -> int:
+        assert mark is not None
+        return mark.index + self._offset
+
+    def _stop(self, event: yaml.Event, message: str, hint: str) -> None:
+        raise DocumentError(*self.mistakes, Mistake(self._place(event), "", message, hint))
+
+    def _refuse_anchor_or_tag(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
+        if event.anchor is not None:
+            self._stop(
+                event,
+                f"the anchor &{event.anchor} is not supported",
+                "write the value out: a policy file says everything where it is used",
+            )
+        if event.tag is not None:
+            self._stop(event, f"the tag {event.tag} is not supported", "take it out")
+
+    def _path(self) -> str:
+        """Path of the node that comes next."""
+        if not self._stack:
+            return ""
+        parent = self._stack[-1]
+        if isinstance(parent, Sequence):
+            return f"{parent.path}[{len(parent.items)}]"
+        key = self._keys[-1]
+        if key is None:
+            return parent.path
+        return f"{parent.path}.{key.text}" if parent.path else key.text
+
+    def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
+        if len(event.value) > MAX_SCALAR:
+            self._stop(
+                event,
+                f"a text of {len(event.value)} characters; at most {MAX_SCALAR} are read",
+                "shorten it",
+            )
+        return Scalar(
+            self._place(event),
+            self._path(),
+            self._index(event.start_mark),
+            self._index(event.end_mark),
+            event.value,
+            event.implicit[0],
+        )
+
+    def _open(self, event: yaml.CollectionStartEvent) -> None:
+        if len(self._stack) >= MAX_DEPTH:
+            self._stop(
+                event,
+                f"lists and mappings are nested more than {MAX_DEPTH} deep",
+                "a policy needs five levels",
+            )
+        start = self._index(event.start_mark)
+        place, path = self._place(event), self._path()
+        node: Mapping | Sequence
+        if isinstance(event, yaml.SequenceStartEvent):
+            node = Sequence(place, path, start, start, bool(event.flow_style))
+        else:
+            node = Mapping(place, path, start, start, bool(event.flow_style))
+        if self._stack and isinstance(self._stack[-1], Mapping) and self._keys[-1] is None:
+            self._stop(event, "a key must be plain text", "write `key: value`")
+        self._add(node)
+        self._stack.append(node)
+        self._keys.append(None)
+
+    def _add(self, node: Node) -> None:
+        if not self._stack:
+            self.root = node
+            return
+        parent = self._stack[-1]
+        if isinstance(parent, Sequence):
+            parent.items.append(node)
+            return
+        key = self._keys[-1]
+        if key is None:
+            assert isinstance(node, Scalar)
+            self._keys[-1] = node
+            return
+        self._keys[-1] = None
+        if key.text in parent.entries:
+            first = parent.entries[key.text][0].place
+            self.mistakes.append(
+                Mistake(
+                    key.place,
+                    f"{parent.path}.{key.text}" if parent.path else key.text,
+                    f"the key {quote(key.text)} stands here twice, first in line {first.line}",
+                    "keep one of them",
+                )
+            )
+        else:
+            parent.entries[key.text] = (key, node)

@@ -1,0 +1,522 @@
+"""A VPN's file checked against the network: everything but the numbers to be allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from vpnctl.model import (
+    Pe,
+    Place,
+    RouteDistinguisher,
+    RouteTarget,
+    Service,
+    Site,
+    SiteOfVpn,
+)
+from vpnctl.ruleset import connectivity
+from vpnctl.ruleset.allocation import Need, Pool
+from vpnctl.ruleset.claims import RD, ROUTE_TARGET, VNI, Claim
+from vpnctl.ruleset.connectivity import Link
+from vpnctl.ruleset.document import Mapping as MappingNode
+from vpnctl.ruleset.document import Scalar
+from vpnctl.ruleset.mistake import Mistake, choices, suggestion
+from vpnctl.ruleset.network import NetworkView
+from vpnctl.ruleset.reading import Reading, Step
+from vpnctl.ruleset.shape import EVERY_PE
+from vpnctl.ruleset.values import MAX_VE_ID
+from vpnctl.ruleset.vpn_file import SiteOfVpnEntry, TargetsEntry, VpnFile
+
+T = TypeVar("T")
+
+_TAKE_ANOTHER = "choose another, or leave it out and one is allocated"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A site of the VPN.  What is `None` or empty is to be allocated, or does not apply.
+
+    ``rds`` and ``ve_ids`` are by PE.
+    """
+
+    site: str
+    pes: tuple[str, ...]
+    place: Place
+    export_targets: tuple[RouteTarget, ...]
+    import_targets: tuple[RouteTarget, ...]
+    vlan: int | None
+    rds: Mapping[str, RouteDistinguisher]
+    ve_ids: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Extranet:
+    """Routes exchanged with the VPN ``to``: ``sends`` ours there, ``hears`` theirs here."""
+
+    to: str
+    sites: tuple[str, ...]
+    sends: bool
+    hears: bool
+    place: Place
+    path: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draft:
+    """A VPN as its file has it, with its claims to explicit numbers and its needs of others."""
+
+    name: str
+    service: Service
+    topology: str
+    place: Place
+    members: tuple[Member, ...]
+    vni: int | None
+    links: frozenset[Link]
+    extranets: tuple[Extranet, ...]
+    claims: tuple[Claim, ...]
+    needs: tuple[Need, ...]
+
+    def nodes(self, sites: Iterable[str] | None = None) -> list[SiteOfVpn]:
+        """Nodes of the connectivity graph: of ``sites``, or of every site."""
+        chosen = (member.site for member in self.members) if sites is None else sites
+        return [SiteOfVpn(self.name, site) for site in chosen]
+
+
+def name_in(root: MappingNode) -> str | None:
+    """The VPN's name as it is written, for a file from which no draft can be made."""
+    entry = root.entries.get("vpn")
+    return entry[1].text if entry is not None and isinstance(entry[1], Scalar) else None
+
+
+def draft(reading: Reading[VpnFile], view: NetworkView) -> tuple[Draft, list[Mistake]]:
+    """The VPN of a file whose shape is right, and everything that is wrong with it on its own."""
+    return _Drafting(reading, view).run()
+
+
+class _Drafting:
+    """The work on one file; mistakes are collected on the way."""
+
+    def __init__(self, reading: Reading[VpnFile], view: NetworkView) -> None:
+        assert reading.model is not None
+        self.file: VpnFile = reading.model
+        self.reading = reading
+        self.view = view
+        self.mistakes: list[Mistake] = []
+        self.claims: list[Claim] = []
+        self.needs: list[Need] = []
+
+    def run(self) -> tuple[Draft, list[Mistake]]:
+        members = self._members()
+        vni = self._vni()
+        result = Draft(
+            name=self.file.vpn,
+            service=self.file.service,
+            topology=self.file.topology.name,
+            place=self.reading.place("vpn"),
+            members=members,
+            vni=vni,
+            links=self._links(),
+            extranets=self._extranets(),
+            claims=tuple(self.claims),
+            needs=tuple(self.needs),
+        )
+        return result, self.mistakes
+
+    def _report(self, loc: tuple[Step, ...], message: str, hint: str, *, key: bool = False) -> None:
+        self.mistakes.append(self.reading.mistake(loc, message, hint, key=key))
+
+    # -- sites --
+
+    def _members(self) -> tuple[Member, ...]:
+        members: dict[str, Member] = {}
+        for index, entry in enumerate(self.file.sites):
+            loc: tuple[Step, ...] = ("sites", index)
+            if entry.site in members:
+                first = members[entry.site].place
+                self._report(
+                    (*loc, "site"), f"{entry.site} stands here twice, first at {first}", "keep one"
+                )
+                continue
+            site = self.view.network.sites.get(entry.site)
+            if site is None:
+                self._unknown_site((*loc, "site"), entry.site)
+                site = Site(entry.site, "enterprise", ())
+            members[entry.site] = self._member(loc, entry, site)
+        return tuple(members.values())
+
+    def _unknown_site(self, loc: tuple[Step, ...], name: str) -> None:
+        if f"sites.{name}" not in self.view.lost:
+            sites = self.view.network.sites
+            self._report(
+                loc,
+                f"no site is called {name!r}{suggestion(name, sites)}",
+                f"{choices(sites, 'sites')} ({self.view.file})",
+            )
+
+    def _member(self, loc: tuple[Step, ...], entry: SiteOfVpnEntry, site: Site) -> Member:
+        pes = [self.view.network.pes[name] for name in site.pes]
+        for pe in pes:
+            self._check_families(loc, pe)
+        export, import_ = self._targets(loc, entry, site)
+        self._vlan(loc, entry, site, pes)
+        return Member(
+            site=site.name,
+            pes=site.pes,
+            place=self.reading.place(*loc),
+            export_targets=export,
+            import_targets=import_,
+            vlan=entry.vlan,
+            rds=self._rds(loc, entry, site),
+            ve_ids=self._ve_ids(loc, entry, site),
+        )
+
+    def _check_families(self, loc: tuple[Step, ...], pe: Pe) -> None:
+        service = self.file.service
+        if pe.families & service.families:
+            return
+        spoken = ", ".join(sorted(str(family) for family in pe.families))
+        wanted = " or ".join(sorted(str(family) for family in service.families))
+        self._report(
+            (*loc, "site"),
+            f"{pe.name} speaks {spoken}, which carries no {service.value}",
+            f"add {wanted} to pes.{pe.name}.families ({self.view.pe_places[pe.name]}), or leave "
+            "the site out",
+        )
+
+    # -- numbers --
+
+    def _targets(
+        self, loc: tuple[Step, ...], entry: SiteOfVpnEntry, site: Site
+    ) -> tuple[tuple[RouteTarget, ...], tuple[RouteTarget, ...]]:
+        own, common = entry.targets, self.file.targets
+        self._claim_targets((*loc, "targets"), own)
+        if site.name == self.file.sites[0].site:
+            self._claim_targets(("targets",), common)
+        sides = [
+            [targets.export for targets in (own, common) if targets is not None],
+            [targets.import_ for targets in (own, common) if targets is not None],
+        ]
+        export, import_ = (next((one for one in side if one), None) for side in sides)
+        if export is None and import_ is None:
+            self.needs.append(
+                Need(
+                    f"{self.file.vpn}/{site.name}",
+                    (self.view.route_targets,),
+                    self.reading.place(*loc),
+                    self.reading.node(*loc).path,
+                    "no route target is left in the pool",
+                    f"widen controller.pools.route_targets ({self.view.file}), or write "
+                    "`targets:` here",
+                )
+            )
+        return (
+            tuple(dict.fromkeys(export or import_ or ())),
+            tuple(dict.fromkeys(import_ or export or ())),
+        )
+
+    def _claim_targets(self, loc: tuple[Step, ...], targets: TargetsEntry | None) -> None:
+        if targets is None:
+            return
+        for side, values in (("export", targets.export), ("import", targets.import_)):
+            for index, target in enumerate(values or ()):
+                self._claim(
+                    (*loc, side, index),
+                    ROUTE_TARGET,
+                    target.octets,
+                    "",
+                    f"the target {target} belongs to {{by}}",
+                    "a target belongs to one VPN: choose another or leave it out; to join two "
+                    "VPNs, use `extranet`",
+                    shared=True,
+                )
+
+    def _vlan(
+        self, loc: tuple[Step, ...], entry: SiteOfVpnEntry, site: Site, pes: list[Pe]
+    ) -> None:
+        if entry.vlan is None:
+            if site.kind == "cloud" and pes:
+                self._need_vlan(loc, site, pes)
+            return
+        for pe in pes:
+            first, last = pe.vlans
+            if not first <= entry.vlan <= last:
+                self._report(
+                    (*loc, "vlan"),
+                    f"{entry.vlan} is outside {first}-{last}, the VLANs of {_port(pe)} "
+                    f"({self.view.pe_places[pe.name]})",
+                    "choose one of these, or leave it out and one is allocated",
+                )
+            self._claim(
+                (*loc, "vlan"),
+                vlan_space(pe),
+                entry.vlan,
+                site.name,
+                f"{entry.vlan} is taken at {_port(pe)} by {{by}}",
+                _TAKE_ANOTHER,
+            )
+
+    def _need_vlan(self, loc: tuple[Step, ...], site: Site, pes: list[Pe]) -> None:
+        # Two PEs of a site always differ, and so do their pools.
+        pools = tuple(Pool(vlan_space(pe), vlan_space(pe), *pe.vlans) for pe in pes)
+        self.needs.append(
+            Need(
+                f"{self.file.vpn}/{site.name}",
+                pools,
+                self.reading.place(*loc),
+                self.reading.node(*loc).path,
+                f"no VLAN is left at {' and '.join(_port(pe) for pe in pes)}",
+                f"widen controller.pools.vlans or the PE's `vlans` ({self.view.file}), or "
+                "retract a VPN from the site",
+            )
+        )
+
+    def _rds(
+        self, loc: tuple[Step, ...], entry: SiteOfVpnEntry, site: Site
+    ) -> dict[str, RouteDistinguisher]:
+        rds = self._per_pe((*loc, "rd"), entry.rd, site)
+        for pe in site.pes:
+            if pe in rds:
+                self._claim(
+                    (*loc, "rd", pe),
+                    RD,
+                    rds[pe].octets,
+                    f"{site.name} at {pe}",
+                    f"the route distinguisher {rds[pe]} is taken by {{by}}",
+                    f"every endpoint has its own: {_TAKE_ANOTHER}",
+                )
+            else:
+                self.needs.append(
+                    Need(
+                        f"{self.file.vpn}/{site.name}/{pe}",
+                        (self.view.rds[pe],),
+                        self.reading.place(*loc),
+                        self.reading.node(*loc).path,
+                        f"no route distinguisher is left at {pe}",
+                        "write `rd:` here",
+                    )
+                )
+        return rds
+
+    def _ve_ids(self, loc: tuple[Step, ...], entry: SiteOfVpnEntry, site: Site) -> dict[str, int]:
+        if self.file.service is not Service.VPLS:
+            if entry.ve_id is not None:
+                self._report(
+                    (*loc, "ve_id"),
+                    f"an {self.file.service.value} has no VE-ID",
+                    "take the key out; VE-IDs belong to `service: vpls`",
+                    key=True,
+                )
+            return {}
+        space = f"ve-id/{self.file.vpn}"
+        ve_ids = self._per_pe((*loc, "ve_id"), entry.ve_id, site)
+        for pe in site.pes:
+            if pe in ve_ids:
+                self._claim(
+                    (*loc, "ve_id", pe),
+                    space,
+                    ve_ids[pe],
+                    f"{site.name} at {pe}",
+                    f"VE-ID {ve_ids[pe]} is taken by {{by}}",
+                    f"it must be unique in the VPN: {_TAKE_ANOTHER}",
+                )
+            else:
+                self.needs.append(
+                    Need(
+                        f"{self.file.vpn}/{site.name}/{pe}",
+                        (Pool(space, space, 1, MAX_VE_ID),),
+                        self.reading.place(*loc),
+                        self.reading.node(*loc).path,
+                        f"no VE-ID is left in {self.file.vpn}",
+                        "retract a site",
+                    )
+                )
+        return ve_ids
+
+    def _per_pe(
+        self, loc: tuple[Step, ...], values: Mapping[str, T] | None, site: Site
+    ) -> dict[str, T]:
+        """Values by PE, of a key that takes one value where there is one PE."""
+        known = {}
+        for pe, value in (values or {}).items():
+            if pe in site.pes:
+                known[pe] = value
+            elif pe == EVERY_PE and len(site.pes) == 1:
+                known[site.pes[0]] = value
+            elif pe == EVERY_PE and site.pes:
+                self._report(
+                    loc,
+                    f"{site.name} has {len(site.pes)} PEs, which need a value each",
+                    f"write {{{', '.join(f'{name}: ..' for name in site.pes)}}}",
+                )
+            elif site.pes:
+                self._report(
+                    (*loc, pe),
+                    f"{pe!r} is no PE of {site.name}{suggestion(pe, site.pes)}",
+                    choices(site.pes, f"PEs of {site.name}"),
+                    key=True,
+                )
+        return known
+
+    def _vni(self) -> int | None:
+        places: list[tuple[tuple[Step, ...], int]] = []
+        if self.file.vni is not None:
+            places.append((("vni",), self.file.vni))
+        for index, entry in enumerate(self.file.sites):
+            if entry.vni is not None:
+                places.append((("sites", index, "vni"), entry.vni))
+        if self.file.service is Service.VPLS:
+            for loc, _ in places:
+                self._report(
+                    loc,
+                    "a vpls has no VNI",
+                    "take the key out; a VNI belongs to `service: evpn`",
+                    key=True,
+                )
+            return None
+        if not places:
+            if self.file.service is Service.EVPN:
+                self.needs.append(
+                    Need(
+                        self.file.vpn,
+                        (self.view.vnis,),
+                        self.reading.place("vpn"),
+                        "vpn",
+                        "no VNI is left in the pool",
+                        f"widen controller.pools.vnis ({self.view.file}), or write `vni:` here",
+                    )
+                )
+            return None
+        (first_loc, vni), *others = places
+        for loc, other in others:
+            if other != vni:
+                self._report(
+                    loc,
+                    f"VNI {other} differs from {vni} ({self.reading.place(*first_loc)})",
+                    "a VPN has one VNI: write it once, at the top of the file",
+                )
+        self._claim(
+            first_loc,
+            VNI,
+            vni,
+            "",
+            f"VNI {vni} is taken by {{by}}",
+            _TAKE_ANOTHER,
+        )
+        return vni
+
+    def _claim(
+        self,
+        loc: tuple[Step, ...],
+        space: str,
+        value: int | bytes,
+        holder: str,
+        message: str,
+        hint: str,
+        *,
+        shared: bool = False,
+    ) -> None:
+        node = self.reading.node(*loc)
+        self.claims.append(
+            Claim(space, value, self.file.vpn, holder, node.place, node.path, message, hint, shared)
+        )
+
+    # -- who hears whom --
+
+    def _node(self, loc: tuple[Step, ...], site: str, what: str) -> SiteOfVpn | None:
+        """The node of a site that is named at ``loc`` and must be a member."""
+        members = [entry.site for entry in self.file.sites]
+        if site in members:
+            return SiteOfVpn(self.file.vpn, site)
+        if not any(path.startswith("sites") for path in self.reading.lost):
+            self._report(
+                loc,
+                f"{what} {site!r} is no site of {self.file.vpn}{suggestion(site, members)}",
+                f"add it to `sites`, or take it out here; {choices(members, 'sites')}",
+            )
+        return None
+
+    def _links(self) -> frozenset[Link]:
+        topology = self.file.topology
+        nodes = list(
+            dict.fromkeys(SiteOfVpn(self.file.vpn, entry.site) for entry in self.file.sites)
+        )
+        if topology.hub_and_spoke is not None:
+            hubs = [
+                self._node(("topology", "hub-and-spoke", "hubs", index), hub, "the hub")
+                for index, hub in enumerate(topology.hub_and_spoke.hubs)
+            ]
+            return connectivity.links(
+                connectivity.hub_and_spoke(nodes, [hub for hub in hubs if hub is not None])
+            )
+        if topology.links is not None:
+            return connectivity.links(connectivity.explicit(nodes, self._explicit_links()))
+        return connectivity.links(connectivity.full_mesh(nodes))
+
+    def _explicit_links(self) -> list[Link]:
+        pairs: list[Link] = []
+        for index, link in enumerate(self.file.topology.links or ()):
+            loc: tuple[Step, ...] = ("topology", "links", index)
+            if link.between is not None:
+                ends = [
+                    self._node((*loc, "between", position), site, "the end")
+                    for position, site in enumerate(link.between)
+                ]
+                nodes = [end for end in ends if end is not None]
+                self._check_ends(loc, link.between)
+                pairs += [(a, b) for a in nodes for b in nodes if a != b]
+            elif link.from_ is not None and link.to is not None:
+                speaker = self._node((*loc, "from"), link.from_, "the speaker")
+                hearer = self._node((*loc, "to"), link.to, "the hearer")
+                self._check_ends(loc, [link.from_, link.to])
+                if speaker is not None and hearer is not None and speaker != hearer:
+                    pairs.append((speaker, hearer))
+        return pairs
+
+    def _check_ends(self, loc: tuple[Step, ...], sites: list[str]) -> None:
+        if len(set(sites)) < len(sites):
+            self._report(
+                loc,
+                "a link of a site with itself",
+                "name different sites; the PEs of one site always hear each other",
+            )
+
+    def _extranets(self) -> tuple[Extranet, ...]:
+        extranets = []
+        for index, entry in enumerate(self.file.extranet):
+            loc: tuple[Step, ...] = ("extranet", index)
+            if entry.to == self.file.vpn:
+                self._report(
+                    (*loc, "to"),
+                    f"{entry.to} is this VPN itself",
+                    "name another VPN; within a VPN, `topology` says who hears whom",
+                )
+                continue
+            sites = [
+                site
+                for position, site in enumerate(entry.sites or ())
+                if self._node((*loc, "sites", position), site, "the extranet site") is not None
+            ]
+            if entry.sites is None:
+                sites = [one.site for one in self.file.sites]
+            node = self.reading.node(*loc, "to")
+            extranets.append(
+                Extranet(
+                    entry.to,
+                    tuple(dict.fromkeys(sites)),
+                    entry.direction in ("both", "to"),
+                    entry.direction in ("both", "from"),
+                    node.place,
+                    node.path,
+                )
+            )
+        return tuple(extranets)
+
+
+def _port(pe: Pe) -> str:
+    return f"{pe.name} port {pe.port}" if pe.port else pe.name
+
+
+def vlan_space(pe: Pe) -> str:
+    """The pool of VLANs at the PE's port."""
+    return f"vlan/{pe.name}/{pe.port}" if pe.port else f"vlan/{pe.name}"

@@ -1,0 +1,272 @@
+"""From ``network.yaml`` to a `Network`, with what the VPN files need to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vpnctl.model import (
+    Controller,
+    Listen,
+    Netconf,
+    Network,
+    Pe,
+    Place,
+    Pools,
+    RouteDistinguisher,
+    RouteTarget,
+    Site,
+)
+from vpnctl.ruleset.allocation import Pool
+from vpnctl.ruleset.claims import RD, ROUTE_TARGET, VNI
+from vpnctl.ruleset.document import DocumentError, parse, parse_text
+from vpnctl.ruleset.mistake import Mistake, choices, suggestion
+from vpnctl.ruleset.network_file import PLATFORMS, NetworkFile, PeEntry
+from vpnctl.ruleset.reading import Reading, read
+from vpnctl.ruleset.values import MAX_VLAN
+
+#: File names that mean the network and not a VPN.
+NETWORK_FILES = ("network.yaml", "network.yml")
+
+_STAND_IN = parse_text(
+    "network.yaml",
+    "{asn: 64999, router_id: 192.0.2.1, listen: [192.0.2.1, '2001:db8::1'],"
+    " pools: {vlans: 1-4094, vnis: 1-16777215}}",
+)
+_MAX_RD_NUMBER = {0: 0xFFFFFFFF, 1: 0xFFFF, 2: 0xFFFF}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkView:
+    """The network as the VPN files see it.
+
+    ``lost`` names what had mistakes of its own (``sites.cloud1``), about which nothing more is
+    said.  ``prefixes`` finds the pool from which an explicit route target or distinguisher could
+    have been allocated: by space and by its octets before the number.
+    """
+
+    file: str
+    network: Network
+    site_places: Mapping[str, Place]
+    pe_places: Mapping[str, Place]
+    lost: frozenset[str]
+    route_targets: Pool
+    vnis: Pool
+    rds: Mapping[str, Pool]
+    prefixes: Mapping[tuple[str, bytes], str]
+
+    def pool_of(self, space: str, value: object) -> tuple[str, int] | None:
+        """The pool and number as which a claimed value could have been allocated."""
+        if isinstance(value, int):
+            return space, value
+        if isinstance(value, bytes):
+            for width in (4, 6):
+                pool = self.prefixes.get((space, value[:width]))
+                if pool is not None:
+                    return pool, int.from_bytes(value[width:], "big")
+        return None
+
+
+def read_network(file: str, content: bytes) -> tuple[NetworkView | None, list[Mistake]]:
+    """The network of a file, and every mistake in it.
+
+    There is a view wherever enough is left to check VPN files against it.
+    """
+    try:
+        root = parse(file, content)
+    except DocumentError as error:
+        return None, list(error.mistakes)
+    reading = read(NetworkFile, file, root, {"controller": _STAND_IN})
+    mistakes = list(reading.mistakes)
+    if reading.model is None:
+        return None, mistakes
+    listens = _listens(reading, mistakes)
+    pes = _pes(reading, listens, mistakes)
+    sites = _sites(reading, pes, mistakes)
+    return _view(reading, reading.model, listens, pes, sites), mistakes
+
+
+def _listens(reading: Reading[NetworkFile], mistakes: list[Mistake]) -> tuple[Listen, ...]:
+    assert reading.model is not None
+    entries = reading.model.controller.listen
+    for index, listen in enumerate(entries):
+        if listen in entries[:index]:
+            mistakes.append(
+                reading.mistake(
+                    ("controller", "listen", index), f"{listen} stands here twice", "keep one"
+                )
+            )
+    return tuple(dict.fromkeys(entries))
+
+
+def _pes(
+    reading: Reading[NetworkFile], listens: tuple[Listen, ...], mistakes: list[Mistake]
+) -> dict[str, Pe]:
+    assert reading.model is not None
+    controller = reading.model.controller
+    known = "controller" not in reading.lost
+    first_at: dict[object, str] = {}
+    pes = {}
+    for name, entry in reading.model.pes.items():
+        loc = ("pes", name, "address")
+        other = first_at.setdefault(entry.address, name)
+        if other != name:
+            mistakes.append(
+                reading.mistake(
+                    loc,
+                    f"{entry.address} is the address of {other} already "
+                    f"({reading.place('pes', other, 'address')})",
+                    "every PE needs an address of its own",
+                )
+            )
+        if known and any(entry.address == listen.address for listen in listens):
+            mistakes.append(
+                reading.mistake(
+                    loc,
+                    f"{entry.address} is an address of the controller "
+                    f"({reading.place('controller', 'listen')})",
+                    "give the PE an address of its own",
+                )
+            )
+        listen = _listen_of(reading, name, entry, listens, mistakes) if known else listens[0]
+        netconf = entry.netconf
+        pes[name] = Pe(
+            name=name,
+            address=entry.address,
+            asn=controller.asn if entry.asn is None else entry.asn,
+            platform=entry.platform,
+            families=frozenset(entry.families or PLATFORMS[entry.platform]),
+            listen=listen,
+            port=entry.port,
+            vlans=_vlans(reading, name, entry),
+            bgp_port=entry.bgp_port,
+            passive=entry.passive,
+            hold_time=entry.hold_time,
+            netconf=None if netconf is None else Netconf(netconf.user, netconf.key),
+        )
+    return pes
+
+
+def _vlans(reading: Reading[NetworkFile], name: str, entry: PeEntry) -> tuple[int, int]:
+    assert reading.model is not None
+    if entry.vlans is not None:
+        return entry.vlans
+    if {f"pes.{name}.vlans", "controller.pools", "controller.pools.vlans"} & reading.lost:
+        return 1, MAX_VLAN
+    return reading.model.controller.pools.vlans
+
+
+def _listen_of(
+    reading: Reading[NetworkFile],
+    name: str,
+    entry: PeEntry,
+    listens: tuple[Listen, ...],
+    mistakes: list[Mistake],
+) -> Listen:
+    """The controller's end of the PE's session."""
+    version = entry.address.version
+    usable = [listen for listen in listens if listen.address.version == version]
+    if not usable:
+        mistakes.append(
+            reading.mistake(
+                ("pes", name, "address"),
+                f"the controller listens on no IPv{version} address "
+                f"({reading.place('controller', 'listen')})",
+                f"add one to controller.listen, or give the PE an IPv{4 if version == 6 else 6} "
+                "address",
+            )
+        )
+        return listens[0]
+    local = entry.local
+    if local is None:
+        return usable[0]
+    named = [listen for listen in usable if listen == local] or [
+        # The port may be left out where the address says enough.
+        listen
+        for listen in usable
+        if listen.address == local.address and local.port == Listen(local.address).port
+    ]
+    if not named:
+        mistakes.append(
+            reading.mistake(
+                ("pes", name, "local"),
+                f"{local} is no IPv{version} entry of controller.listen",
+                choices(map(str, usable), f"IPv{version} entries"),
+            )
+        )
+        return usable[0]
+    return named[0]
+
+
+def _sites(
+    reading: Reading[NetworkFile], pes: Mapping[str, Pe], mistakes: list[Mistake]
+) -> dict[str, Site]:
+    assert reading.model is not None
+    sites = {}
+    for name, entry in reading.model.sites.items():
+        kept = []
+        for index, pe in enumerate(entry.pes):
+            loc = ("sites", name, "pes", index)
+            if pe in kept:
+                mistakes.append(reading.mistake(loc, f"{pe} stands here twice", "keep one"))
+            elif pe in pes:
+                kept.append(pe)
+            elif f"pes.{pe}" not in reading.lost:
+                mistakes.append(
+                    reading.mistake(
+                        loc, f"no PE is called {pe!r}{suggestion(pe, pes)}", choices(pes, "PEs")
+                    )
+                )
+        sites[name] = Site(name, entry.kind, tuple(kept))
+    return sites
+
+
+def _view(
+    reading: Reading[NetworkFile],
+    model: NetworkFile,
+    listens: tuple[Listen, ...],
+    pes: dict[str, Pe],
+    sites: dict[str, Site],
+) -> NetworkView:
+    entry = model.controller
+    administrator, first, last = entry.pools.route_targets or (str(entry.asn), 100, 9999)
+    octets = RouteTarget.parse(f"{administrator}:{last}").octets
+    targets = Pool(ROUTE_TARGET, ROUTE_TARGET, first, last, _prefix(octets, octets[0]))
+    rds = {name: _rd_pool(pe, entry.asn) for name, pe in pes.items()}
+    prefixes = {(RD, pool.prefix): pool.name for pool in rds.values()}
+    prefixes[ROUTE_TARGET, targets.prefix] = ROUTE_TARGET
+    return NetworkView(
+        file=reading.file,
+        network=Network(
+            Controller(
+                entry.asn,
+                entry.router_id,
+                listens,
+                Pools((administrator, first, last), entry.pools.vlans, entry.pools.vnis),
+            ),
+            sites,
+            pes,
+        ),
+        site_places={name: reading.place("sites", name) for name in sites},
+        pe_places={name: reading.place("pes", name) for name in pes},
+        lost=reading.lost,
+        route_targets=targets,
+        vnis=Pool(VNI, VNI, *entry.pools.vnis),
+        rds=rds,
+        prefixes=prefixes,
+    )
+
+
+def _rd_pool(pe: Pe, asn: int) -> Pool:
+    """Type 1 distinguishers of the PE (RFC 4364 section 4.2); an IPv6 address does not fit."""
+    if pe.address.version == 4:
+        name, octets = f"{RD}/{pe.name}", RouteDistinguisher.parse(f"{pe.address}:0").octets
+    else:
+        name, octets = RD, RouteDistinguisher.parse(f"{asn}:0").octets
+    kind = octets[1]
+    return Pool(name, RD, 1, _MAX_RD_NUMBER[kind], _prefix(octets, kind))
+
+
+def _prefix(octets: bytes, kind: int) -> bytes:
+    """The octets before the number: 4 octets are left for it in type 0, else 2 (RFC 4360)."""
+    return octets[:4] if kind == 0 else octets[:6]

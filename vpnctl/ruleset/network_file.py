@@ -1,0 +1,164 @@
+"""The shape of ``network.yaml``: the provider's network, once per directory."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import Field
+
+from vpnctl.model import EVPN, FAMILIES, VPNV4, VPNV6, Family
+from vpnctl.ruleset.shape import OneOrMore, Shape
+from vpnctl.ruleset.values import (
+    Address,
+    Asn,
+    FamilyName,
+    Flag,
+    HoldTime,
+    ListenAddress,
+    Name,
+    Port,
+    RouterId,
+    TargetRange,
+    Text,
+    VlanRange,
+    VniRange,
+    one_of,
+)
+
+_ALL = frozenset(FAMILIES.values())
+
+#: The families that a PE of a platform speaks unless its entry says otherwise.
+PLATFORMS: MappingProxyType[str, frozenset[Family]] = MappingProxyType(
+    {
+        "generic": _ALL,
+        "junos-mx": _ALL,
+        "gobgp": _ALL,
+        "exabgp": _ALL,
+        "frr": frozenset((VPNV4, VPNV6, EVPN)),
+        "frr-evpn": frozenset((EVPN,)),
+        "bird": frozenset((VPNV4, VPNV6)),
+    }
+)
+
+Platform = Annotated[str, *one_of(tuple(PLATFORMS), "platform", "platforms")]
+Kind = Annotated[str, *one_of(("enterprise", "cloud"), "kind of site", "kinds")]
+
+
+class PoolsEntry(Shape):
+    """Where numbers come from that the policy leaves out."""
+
+    route_targets: TargetRange | None = Field(
+        None,
+        description="Route targets, `ADMINISTRATOR:FIRST-LAST`; default the controller's AS "
+        "with 100-9999.",
+        examples=["65000:100-9999"],
+    )
+    vlans: VlanRange = Field(
+        (100, 999), description="VLANs at cloud sites, within 1-4094.", examples=["100-999"]
+    )
+    vnis: VniRange = Field(
+        (10000, 19999),
+        description="VNIs of EVPN VPNs, within 1-16777215.",
+        examples=["10000-19999"],
+    )
+
+
+class ControllerEntry(Shape):
+    """The route server itself."""
+
+    asn: Asn = Field(description="AS number, 2 or 4 octets.", examples=[65000])
+    router_id: RouterId = Field(
+        description="BGP identifier; also the CLUSTER_ID of the route reflector.",
+        examples=["10.0.0.100"],
+    )
+    listen: OneOrMore[ListenAddress] = Field(
+        description="Addresses on which BGP sessions are accepted and from which they are opened: "
+        "`ADDRESS`, `IPV4:PORT` or `[IPV6]:PORT`; port 179 unless given.",
+        examples=[["10.0.0.100", "127.0.0.1:1790", "[::1]:1790"]],
+    )
+    pools: PoolsEntry = Field(
+        default_factory=lambda: PoolsEntry.model_validate({}),
+        description="Ranges from which numbers are allocated.",
+    )
+
+
+class SiteEntry(Shape):
+    """A place where customers are: an enterprise's own data center, or a cloud's."""
+
+    kind: Kind = Field(
+        description="`enterprise` or `cloud`; at a cloud site every VPN gets a VLAN.",
+        examples=["cloud"],
+    )
+    pes: OneOrMore[Name] = Field(
+        description="The PEs of the site; every VPN here has an endpoint at each of them.",
+        examples=[["pe-c2a", "pe-c2b"]],
+    )
+
+
+class NetconfEntry(Shape):
+    """How to log in to the PE over NETCONF.  A private key is named by its path, never written."""
+
+    user: Text = Field(description="User name.", examples=["vpnctl"])
+    key: Text = Field(
+        description="Path of the private key on the controller's machine.",
+        examples=["~/.ssh/vpnctl"],
+    )
+
+
+class PeEntry(Shape):
+    """A router that keeps a BGP session with the controller."""
+
+    address: Address = Field(
+        description="The PE's end of the BGP session.", examples=["10.0.0.1", "2001:db8::1"]
+    )
+    asn: Asn | None = Field(
+        None,
+        description="AS number; default the controller's (iBGP).  Another one makes the session "
+        "eBGP.",
+        examples=[65001],
+    )
+    platform: Platform = Field(
+        "generic", description="What the PE is.", examples=["generic", "junos-mx"]
+    )
+    families: OneOrMore[FamilyName] | None = Field(
+        None,
+        description="Address families of the session; default what the platform speaks.",
+        examples=[["vpls", "evpn"]],
+    )
+    port: Text = Field(
+        "",
+        description="Interface to which customers' VLANs attach, where it matters which.",
+        examples=["ge-0/0/1"],
+    )
+    vlans: VlanRange | None = Field(
+        None,
+        description="VLANs that may be used at that port; default the controller's pool.",
+        examples=["200-299"],
+    )
+    bgp_port: Port = Field(
+        179, description="TCP port on which the PE listens for BGP.", examples=[179]
+    )
+    passive: Flag = Field(
+        False,
+        description="Wait for the PE to connect instead of connecting to it.",
+        examples=[True],
+    )
+    hold_time: HoldTime = Field(
+        90, description="Hold time in seconds: 0, or 3 to 65535.", examples=[90]
+    )
+    local: ListenAddress | None = Field(
+        None,
+        description="Which entry of `controller.listen` serves this PE; default the first of the "
+        "same IP version.",
+        examples=["127.0.0.1:1790"],
+    )
+    netconf: NetconfEntry | None = Field(None, description="How to log in to the PE over NETCONF.")
+
+
+class NetworkFile(Shape):
+    """`network.yaml`: the controller, the sites and the PEs of the provider."""
+
+    controller: ControllerEntry = Field(description="The route server itself.")
+    sites: dict[Name, SiteEntry] = Field(description="The sites by name.")
+    pes: dict[Name, PeEntry] = Field(description="The PEs by name.")

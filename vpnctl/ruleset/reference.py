@@ -1,0 +1,120 @@
+"""The policy reference as Markdown, generated from the models that check the files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from vpnctl.ruleset.network_file import PLATFORMS, NetworkFile
+from vpnctl.ruleset.reading import bare
+from vpnctl.ruleset.vpn_file import VpnFile
+
+_INTRODUCTION = """\
+# Policy reference
+
+Generated from the models that check the files (`vpnctl/ruleset/network_file.py`, `vpn_file.py`);
+`vpnctl check` reports every departure from it with file, line and column.
+
+A policy directory holds one `network.yaml` and one file (`*.yaml` or `*.yml`) per VPN.
+
+- Names have letters, digits, `-`, `_` and `.`, begin with a letter or digit, and have at most 63
+  characters.
+- Nothing needs quotes: `65000:100`, `no` and `1.10` mean what they look like.  Anchors, aliases,
+  tags, tabs in the indentation, and several documents in one file are refused.
+- A key that takes a list takes a single value too (`hubs: e2-hq`), where the table says *one or
+  more*.
+- What is left out is allocated and kept.  A number that is written explicitly always wins: an
+  allocated one that collides with it moves.  A released number goes to somebody else only when
+  nothing unused is left.
+- VLANs are unique per PE and port, route targets belong to one VPN, route distinguishers to one
+  endpoint, VE-IDs are unique within a VPN, VNIs between VPNs.
+
+For completion and checks in an editor with a YAML language server, begin each file with
+
+```yaml
+# yaml-language-server: $schema=https://example.net/vpn.schema.json
+```
+
+and the path or address of `policies/network.schema.json` or `policies/vpn.schema.json`.
+"""
+
+
+def policy_reference() -> str:
+    """The whole document, ending with a newline."""
+    parts = [_INTRODUCTION]
+    for title, model in (("network.yaml", NetworkFile), ("A VPN's file", VpnFile)):
+        parts += _section(f"## {title}", "", model)
+    parts += ["## Platforms", _platforms()]
+    return "\n".join(parts)
+
+
+def _section(heading: str, path: str, model: type[BaseModel]) -> Iterator[str]:
+    """The table of a model, then those of the models within it."""
+    yield f"{heading}\n"
+    yield f"{_sentence(model)}\n"
+    yield "| key | value | | meaning | example |"
+    yield "|---|---|---|---|---|"
+    inner = []
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        value, nested, step = _value(field.annotation)
+        need = "required" if field.is_required() else ""
+        yield f"| `{key}` | {value} | {need} | {field.description} | {_example(field)} |"
+        if nested is not None:
+            inner.append((f"{path}.{key}{step}".lstrip("."), nested))
+    yield ""
+    for inner_path, nested in inner:
+        yield from _section(f"### `{inner_path}`", inner_path, nested)
+
+
+def _sentence(model: type[BaseModel]) -> str:
+    return " ".join((model.__doc__ or "").split())
+
+
+_KINDS = {
+    "int": "number",
+    "str": "text",
+    "bool": "true or false",
+    "Service": "word",
+    "Family": "family",
+    "RouteTarget": "route target",
+    "RouteDistinguisher": "route distinguisher",
+    "Listen": "address and port",
+    "IPv4Address": "address",
+    "IPv6Address": "address",
+    "tuple": "range",
+}
+
+
+def _value(annotation: Any) -> tuple[str, type[BaseModel] | None, str]:
+    """What kind of value a key takes; for a mapping or a list of them, its model and step."""
+    kind = bare(annotation)
+    origin = get_origin(kind)
+    if origin is list:
+        inner, nested, _ = _value(get_args(kind)[0])
+        return (f"list of {inner}s" if nested else f"one or more: {inner}"), nested, "[]"
+    if origin is dict:
+        inner, nested, _ = _value(get_args(kind)[1])
+        return (f"name: {inner}" if nested else f"{inner}, or PE: {inner}"), nested, ".NAME"
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return "mapping", kind, ""
+    return _KINDS[(origin or kind).__name__], None, ""
+
+
+def _example(field: FieldInfo) -> str:
+    if not field.examples:
+        return ""
+    example = field.examples[0]
+    shown = f"[{', '.join(map(str, example))}]" if isinstance(example, list) else str(example)
+    return f"`{shown.lower() if isinstance(example, bool) else shown}`"
+
+
+def _platforms() -> str:
+    rows = [
+        f"| `{name}` | {', '.join(sorted(str(family) for family in families))} |"
+        for name, families in PLATFORMS.items()
+    ]
+    return "\n".join(["", "| platform | families unless given |", "|---|---|", *rows, ""])

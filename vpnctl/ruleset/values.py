@@ -1,0 +1,260 @@
+"""The leaves of the policy files: text to number, range, name, address, route target.
+
+Every type here takes the text as it was written (`vpnctl.ruleset.document` interprets nothing) and
+raises a `PydanticCustomError` whose message and hint are made for the operator.  Each also knows
+the JSON Schema by which an editor checks it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Annotated, Any, TypeVar
+
+from pydantic import PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from vpnctl.model import FAMILIES, Family, Listen, RouteDistinguisher, RouteTarget, Service
+from vpnctl.ruleset.mistake import choices, quote, suggestion
+
+T = TypeVar("T")
+
+#: Type of the errors whose context holds ``hint``.
+MISTAKE = "mistake"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_DIGITS = re.compile(r"[0-9]{1,12}")
+_RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?")
+_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,6}))?")
+_ADMINISTRATOR_RANGE = re.compile(r"(?P<admin>[0-9.]+L?):(?P<range>[0-9-]+)")
+
+MAX_ASN = 0xFFFFFFFF
+MAX_VLAN = 4094
+MAX_VNI = 0xFFFFFF
+MAX_VE_ID = 0xFFFF
+
+
+def mistake(message: str, hint: str = "") -> PydanticCustomError:
+    """The error that a validator raises; braces in the text are kept as they are."""
+    return PydanticCustomError(MISTAKE, "{message}", {"message": message, "hint": hint})
+
+
+def text(value: object) -> str:
+    """``value``, which must be a scalar that is written out."""
+    if value is None:
+        raise mistake("has no value", "write one, or take the key out")
+    if not isinstance(value, str):
+        kind = "a list" if isinstance(value, list) else "a mapping"
+        raise mistake(f"must be a single value, not {kind}", "write one value after the colon")
+    return value
+
+
+def leaf(parse: Callable[[str], T], schema: dict[str, Any]) -> tuple[PlainValidator, Any]:
+    """The two annotations of a leaf type."""
+    return PlainValidator(lambda value: parse(text(value))), WithJsonSchema(schema)
+
+
+def whole_number(written: str, first: int, last: int, what: str) -> int:
+    """``written`` as a whole number of ``first``..``last``."""
+    if not _DIGITS.fullmatch(written):
+        raise mistake(f"{quote(written)} is no {what}", f"write a number of {first} to {last}")
+    number = int(written)
+    if not first <= number <= last:
+        raise mistake(f"{what} {number} is outside {first} to {last}", "choose another")
+    return number
+
+
+def _number(first: int, last: int, what: str) -> tuple[PlainValidator, Any]:
+    return leaf(
+        lambda written: whole_number(written, first, last, what),
+        {"type": "integer", "minimum": first, "maximum": last},
+    )
+
+
+def _parse_range(written: str, first: int, last: int, what: str) -> tuple[int, int]:
+    match = _RANGE.fullmatch(written)
+    if match is None:
+        raise mistake(f"{quote(written)} is no range of {what}s", f"write {first}-{last}, say")
+    low = whole_number(match[1], first, last, what)
+    high = whole_number(match[2] or match[1], first, last, what)
+    if high < low:
+        raise mistake(f"the range {low}-{high} runs backwards", f"write {high}-{low}")
+    return low, high
+
+
+def _range(first: int, last: int, what: str) -> tuple[PlainValidator, Any]:
+    return leaf(
+        lambda written: _parse_range(written, first, last, what),
+        {"type": ["string", "integer"], "pattern": r"^[0-9]+(-[0-9]+)?$"},
+    )
+
+
+def _parse_name(written: str) -> str:
+    if not _NAME.fullmatch(written):
+        raise mistake(
+            f"{quote(written)} is no name",
+            "a name has letters, digits, - _ and . (at most 63, a letter or digit first)",
+        )
+    return written
+
+
+def parse_address(written: str) -> IPv4Address | IPv6Address:
+    """An address of a host; raises for the unspecified and multicast ones too."""
+    try:
+        address = ip_address(written)
+    except ValueError:
+        raise mistake(
+            f"{quote(written)} is no IP address", "write one like 10.0.0.1 or 2001:db8::1"
+        ) from None
+    if address.is_unspecified or address.is_multicast:
+        raise mistake(f"{written} is not the address of a host", "write the host's own address")
+    return address
+
+
+def parse_listen(written: str) -> Listen:
+    """``10.0.0.100``, ``127.0.0.1:1790``, ``2001:db8::1`` or ``[::1]:1790``."""
+    match = _LISTEN.fullmatch(written)
+    if match is None:
+        return Listen(parse_address(written))
+    address = parse_address(match["v6"] or match["v4"])
+    return Listen(
+        address, whole_number(match["port"], 1, 65535, "TCP port") if match["port"] else 179
+    )
+
+
+def _parse_router_id(written: str) -> IPv4Address:
+    try:
+        address = IPv4Address(written)
+    except ValueError:
+        raise mistake(
+            f"{quote(written)} is no router id", "write an IPv4 address like 10.0.0.100"
+        ) from None
+    if address == IPv4Address(0):
+        raise mistake("a router id of 0.0.0.0 is not allowed (RFC 6286)", "choose another")
+    return address
+
+
+def _parse_asn(written: str) -> int:
+    number = whole_number(written, 1, MAX_ASN, "AS number")
+    if number in (23456, 65535, MAX_ASN):
+        raise mistake(f"AS {number} is reserved (RFC 6793, RFC 7300)", "write the router's own")
+    return number
+
+
+def _parse_hold_time(written: str) -> int:
+    number = whole_number(written, 0, 65535, "hold time")
+    if number in (1, 2):
+        raise mistake(f"a hold time of {number} is not allowed (RFC 4271)", "write 0, or 3 or more")
+    return number
+
+
+def _parse_flag(written: str) -> bool:
+    lowered = written.lower()
+    if lowered in ("true", "yes", "on"):
+        return True
+    if lowered in ("false", "no", "off"):
+        return False
+    raise mistake(f"{quote(written)} is neither true nor false", "write true or false")
+
+
+def _parse_target(written: str) -> RouteTarget:
+    try:
+        return RouteTarget.parse(written[:100])
+    except ValueError as error:
+        raise mistake(str(error), "for example 65000:100") from None
+
+
+def _parse_rd(written: str) -> RouteDistinguisher:
+    try:
+        return RouteDistinguisher.parse(written[:100])
+    except ValueError as error:
+        raise mistake(str(error), "for example 10.0.0.1:100") from None
+
+
+def _parse_target_pool(written: str) -> tuple[str, int, int]:
+    match = _ADMINISTRATOR_RANGE.fullmatch(written)
+    if match is None:
+        raise mistake(
+            f"{quote(written)} is no pool of route targets", 'write "65000:100-9999", say'
+        )
+    first, last = _parse_range(match["range"], 0, MAX_ASN, "route target number")
+    try:
+        RouteTarget.parse(f"{match['admin']}:{last}")
+    except ValueError as error:
+        raise mistake(str(error), 'write "65000:100-9999", say') from None
+    return match["admin"], first, last
+
+
+def _parse_family(written: str) -> Family:
+    family = FAMILIES.get(written)
+    if family is None:
+        raise mistake(
+            f"no family is called {quote(written)}{suggestion(written, FAMILIES)}",
+            choices(FAMILIES, "families"),
+        )
+    return family
+
+
+def one_of(names: tuple[str, ...], what: str, plural: str) -> tuple[PlainValidator, Any]:
+    """One of a few words."""
+
+    def parse(written: str) -> str:
+        if written not in names:
+            raise mistake(
+                f"no {what} is called {quote(written)}{suggestion(written, names)}",
+                choices(names, plural),
+            )
+        return written
+
+    return leaf(parse, {"type": "string", "enum": list(names)})
+
+
+def _parse_service(written: str) -> Service:
+    try:
+        return Service(written)
+    except ValueError:
+        names = [service.value for service in Service]
+        raise mistake(
+            f"no service is called {quote(written)}{suggestion(written, names)}",
+            choices(names, "services"),
+        ) from None
+
+
+PAIR_SCHEMA = {"type": "string", "pattern": r"^[0-9.]+L?:[0-9]+$"}
+NAME_SCHEMA = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"}
+
+Name = Annotated[str, *leaf(_parse_name, NAME_SCHEMA)]
+Text = Annotated[str, *leaf(lambda written: written, {"type": "string"})]
+Flag = Annotated[bool, *leaf(_parse_flag, {"type": "boolean"})]
+Asn = Annotated[int, *leaf(_parse_asn, {"type": "integer", "minimum": 1, "maximum": MAX_ASN - 1})]
+Port = Annotated[int, *_number(1, 65535, "TCP port")]
+HoldTime = Annotated[
+    int, *leaf(_parse_hold_time, {"type": "integer", "minimum": 0, "maximum": 65535})
+]
+Vlan = Annotated[int, *_number(1, MAX_VLAN, "VLAN")]
+Vni = Annotated[int, *_number(1, MAX_VNI, "VNI")]
+VeId = Annotated[int, *_number(1, MAX_VE_ID, "VE-ID")]
+VlanRange = Annotated[tuple[int, int], *_range(1, MAX_VLAN, "VLAN")]
+VniRange = Annotated[tuple[int, int], *_range(1, MAX_VNI, "VNI")]
+TargetRange = Annotated[
+    tuple[str, int, int],
+    *leaf(_parse_target_pool, {"type": "string", "pattern": r"^[0-9.]+L?:[0-9]+-[0-9]+$"}),
+]
+RouterId = Annotated[IPv4Address, *leaf(_parse_router_id, {"type": "string", "format": "ipv4"})]
+Address = Annotated[
+    IPv4Address | IPv6Address,
+    *leaf(
+        parse_address,
+        {"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}]},
+    ),
+]
+ListenAddress = Annotated[
+    Listen, *leaf(parse_listen, {"type": "string", "examples": ["10.0.0.100", "[::1]:1790"]})
+]
+Target = Annotated[RouteTarget, *leaf(_parse_target, PAIR_SCHEMA)]
+Rd = Annotated[RouteDistinguisher, *leaf(_parse_rd, PAIR_SCHEMA)]
+FamilyName = Annotated[Family, *leaf(_parse_family, {"type": "string", "enum": list(FAMILIES)})]
+ServiceName = Annotated[
+    Service, *leaf(_parse_service, {"type": "string", "enum": [s.value for s in Service]})
+]

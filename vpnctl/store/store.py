@@ -1,0 +1,466 @@
+"""The store: one controller's revisions, policy files, allocations, timelines and journal."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from vpnctl.errors import NotFoundError, StaleError, StoreError
+from vpnctl.model import Allocation
+from vpnctl.store import journal, policy_files
+from vpnctl.store.allocations import AllocationBook, AllocationDifference
+from vpnctl.store.database import Database
+from vpnctl.store.failures import from_database, from_value
+from vpnctl.store.integrity import problems
+from vpnctl.store.records import (
+    FOLLOWING_STATES,
+    Operation,
+    OperationState,
+    Revision,
+    RevisionKind,
+    RevisionState,
+    Step,
+)
+from vpnctl.store.schema import (
+    ALLOCATIONS,
+    REVISIONS,
+    TIMELINE,
+    create_or_migrate,
+    require_current,
+)
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+# Statements are built once: SQLAlchemy then finds their SQL, and the driver its prepared form.
+_REVISION = select(REVISIONS).where(REVISIONS.c.number == bindparam("number"))
+_LATEST = select(REVISIONS).order_by(REVISIONS.c.number.desc()).limit(1)
+_UNCONFIRMED = _LATEST.where(REVISIONS.c.state == RevisionState.UNCONFIRMED.value)
+_WRITE_REVISION = insert(REVISIONS)
+_SET_STATE = (
+    update(REVISIONS).where(REVISIONS.c.number == bindparam("of")).values(state=bindparam("to"))
+)
+_ALLOCATIONS = select(
+    ALLOCATIONS.c.pool, ALLOCATIONS.c.owner, ALLOCATIONS.c.number, ALLOCATIONS.c.released
+)
+_REMOVE_ALLOCATION = delete(ALLOCATIONS).where(
+    ALLOCATIONS.c.pool == bindparam("of_pool"), ALLOCATIONS.c.owner == bindparam("of_owner")
+)
+_ADD_ALLOCATION = insert(ALLOCATIONS)
+_TIMELINE = (
+    select(TIMELINE.c.name, TIMELINE.c.start_ms, TIMELINE.c.end_ms, TIMELINE.c.detail)
+    .where(TIMELINE.c.revision == bindparam("number"))
+    .order_by(TIMELINE.c.position)
+)
+_REMOVE_TIMELINE = delete(TIMELINE).where(TIMELINE.c.revision == bindparam("number"))
+_WRITE_TIMELINE = insert(TIMELINE)
+
+
+@dataclass(slots=True)
+class _Head:
+    """The latest revision in memory, so that a commit reads nothing of what it leaves alone."""
+
+    number: int | None
+    digests: dict[str, str]
+    book: AllocationBook
+
+
+class Store:
+    """Everything a controller must not forget, in SQLite or PostgreSQL.
+
+    Every method is one transaction and raises `StoreError` when that failed: nothing of it was
+    stored then, and the store can be used again (a lost connection is made again by the next
+    call).  Where the connection was lost in the middle of a commit, only `latest` tells whether
+    it was taken.  One thread at a time is let in; the others wait.
+    """
+
+    def __init__(self, url: str, *, read_only: bool, clock: Clock) -> None:
+        self._mutex = threading.RLock()
+        self._read_only = read_only
+        self._clock = clock
+        self._closed = False
+        self._head: _Head | None = None
+        self._database = Database(url, read_only=read_only, on_connect=self._forget)
+        try:
+            with self._transaction("open the tables") as connection:
+                prepare = require_current if read_only else create_or_migrate
+                prepare(connection, f"the store {self._database.where}")
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def open(cls, url: str, *, read_only: bool = False, clock: Clock = utc_now) -> Self:
+        """Open the store at ``sqlite:///FILE`` or ``postgresql://...``, creating it when new.
+
+        The password of a PostgreSQL user is best left out of the URL and put in a file named by
+        ``PGPASSFILE``.  Until `close`, no other controller can open the store; ``read_only``
+        needs no such lock, sees what a running controller commits, and creates nothing.
+
+        Raises `StoreError` when the store cannot be opened, is used by another controller, or
+        was written by a newer version.
+        """
+        return cls(url, read_only=read_only, clock=clock)
+
+    def close(self) -> None:
+        """Let go of the connection and the lock; closing twice is fine."""
+        with self._mutex:
+            self._closed = True
+            self._forget()
+            self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Store {self._database.where}>"
+
+    # Revisions
+
+    def commit(
+        self,
+        *,
+        base: int | None,
+        files: Mapping[str, bytes | None],
+        allocations: Iterable[Allocation],
+        summary: str,
+        author: str,
+        kind: str,
+        confirm_by: datetime | None = None,
+        restores: int | None = None,
+        reverts: Iterable[int] = (),
+        journal: Mapping[str, object] | None = None,
+    ) -> Revision:
+        """Store the revision after ``base``, all of it or nothing.
+
+        ``files``: policy files by path that differ from ``base``, None for a deleted one; files
+        that are not named stay as they are.  ``allocations``: the whole current set; what is
+        missing from it is removed.  ``kind``: a `RevisionKind`.  With ``confirm_by`` (aware) the
+        revision is unconfirmed.  ``reverts``: revisions that become reverted with this commit.
+        ``journal``: payload of an operation of this kind, begun with the revision; its id is the
+        revision's ``operation``.
+
+        Raises `StaleError` unless ``base`` is the latest revision (None: there is none yet),
+        `NotFoundError` when a revision named by ``restores`` or ``reverts`` does not exist,
+        `StoreError` when two allocations collide or the database failed, and `ValueError` for a
+        kind that there is not or a time without a time zone.
+        """
+        with self._mutex:
+            with self._transaction("store the revision", writes=True) as connection:
+                head = self._load_head(connection)
+                if base != head.number:
+                    raise _stale(base, head.number)
+                if restores is not None and not 1 <= restores <= (base or 0):
+                    raise _no_revision(restores)
+                changed = policy_files.difference(head.digests, files)
+                allocated = head.book.difference(allocations)
+                revision = self._write_revision(
+                    connection,
+                    base=base,
+                    author=author,
+                    summary=summary,
+                    kind=RevisionKind(kind),
+                    confirm_by=confirm_by,
+                    restores=restores,
+                    payload=journal,
+                )
+                for reverted in reverts:
+                    _change_state(connection, reverted, RevisionState.REVERTED)
+                policy_files.write(connection, revision.number, changed, files)
+                _write_allocations(connection, revision.number, allocated)
+            # Remember only what the database has taken, and nothing by halves.
+            self._forget()
+            for path, digest in changed.items():
+                if digest is None:
+                    del head.digests[path]
+                else:
+                    head.digests[path] = digest
+            head.book.apply(allocated)
+            head.number = revision.number
+            self._head = head
+            return revision
+
+    def latest(self) -> Revision | None:
+        """The revision with the highest number; None in a new store."""
+        with self._transaction("read the latest revision") as connection:
+            row = connection.execute(_LATEST).first()
+        return None if row is None else _revision(row)
+
+    def revision(self, number: int) -> Revision:
+        """One revision; raises `NotFoundError` where there is none of that number."""
+        with self._transaction("read a revision") as connection:
+            return _find_revision(connection, number)
+
+    def history(self, limit: int = 50, before: int | None = None) -> tuple[Revision, ...]:
+        """At most ``limit`` revisions, newest first, with numbers below ``before``."""
+        query = select(REVISIONS).order_by(REVISIONS.c.number.desc()).limit(limit)
+        if before is not None:
+            query = query.where(REVISIONS.c.number < before)
+        with self._transaction("read the history") as connection:
+            return tuple(_revision(row) for row in connection.execute(query))
+
+    def unconfirmed(self) -> Revision | None:
+        """The newest revision that still waits for its confirmation."""
+        with self._transaction("read the unconfirmed revision") as connection:
+            row = connection.execute(_UNCONFIRMED).first()
+        return None if row is None else _revision(row)
+
+    def set_state(self, number: int, state: str) -> Revision:
+        """Move a revision on to ``state`` (a `RevisionState`) and give it back as it now is.
+
+        To set the state that it has changes nothing.  Raises `NotFoundError` where there is no
+        such revision, and `StoreError` where `FOLLOWING_STATES` does not allow the move.
+        """
+        with self._transaction("set a revision's state", writes=True) as connection:
+            return _change_state(connection, number, RevisionState(state))
+
+    # Policy files and allocations
+
+    def files(self, number: int) -> dict[str, bytes]:
+        """Every policy file at revision ``number``, by path; `NotFoundError` without it."""
+        with self._transaction("read policy files") as connection:
+            _find_revision(connection, number)
+            return policy_files.contents_at(connection, number)
+
+    def changed_files(self, number: int) -> dict[str, bytes | None]:
+        """The policy files that revision ``number`` changed; None is a deleted one."""
+        with self._transaction("read changed policy files") as connection:
+            _find_revision(connection, number)
+            return policy_files.changed_in(connection, number)
+
+    def allocations(self) -> tuple[Allocation, ...]:
+        """The current set, by pool and number.
+
+        A commit is cheapest when it is given these very objects where they did not change.
+        """
+        with self._transaction("read the allocations") as connection:
+            if self._read_only:
+                return _read_allocations(connection).allocations()
+            return self._load_head(connection).book.allocations()
+
+    # Timelines
+
+    def record_timeline(self, revision: int, steps: Iterable[Step]) -> None:
+        """Store what happened when; replaces what was recorded for this revision before."""
+        rows = [
+            {
+                "revision": revision,
+                "position": position,
+                "name": step.name,
+                "start_ms": step.start_ms,
+                "end_ms": step.end_ms,
+                "detail": step.detail,
+            }
+            for position, step in enumerate(steps)
+        ]
+        with self._transaction("record a timeline", writes=True) as connection:
+            _find_revision(connection, revision)
+            connection.execute(_REMOVE_TIMELINE, {"number": revision})
+            if rows:
+                connection.execute(_WRITE_TIMELINE, rows)
+
+    def timeline(self, revision: int) -> tuple[Step, ...]:
+        """The steps in the order in which they were recorded; none when none were."""
+        with self._transaction("read a timeline") as connection:
+            _find_revision(connection, revision)
+            return tuple(Step(*row) for row in connection.execute(_TIMELINE, {"number": revision}))
+
+    # Journal
+
+    def journal_begin(self, kind: str, payload: Mapping[str, object]) -> int:
+        """Begin an operation that belongs to no new revision; gives its id."""
+        with self._transaction("write the journal", writes=True) as connection:
+            return journal.begin(connection, kind, payload, self._clock())
+
+    def journal_finish(self, operation: int) -> None:
+        """The work is done; to say so twice changes nothing.  Raises `NotFoundError`."""
+        with self._transaction("write the journal", writes=True) as connection:
+            journal.end(connection, operation, OperationState.DONE)
+
+    def journal_abort(self, operation: int) -> None:
+        """The work was given up or undone; to say so twice changes nothing.
+
+        Raises `NotFoundError`.
+        """
+        with self._transaction("write the journal", writes=True) as connection:
+            journal.end(connection, operation, OperationState.ABORTED)
+
+    def pending(self) -> tuple[Operation, ...]:
+        """What was begun and neither finished nor aborted, oldest first."""
+        with self._transaction("read the journal") as connection:
+            return journal.pending(connection)
+
+    # Integrity
+
+    def check(self) -> tuple[str, ...]:
+        """Read everything; a sentence for each thing that is wrong, none when all is well."""
+        with self._transaction("check everything") as connection:
+            return tuple(problems(connection))
+
+    # Inside
+
+    @contextmanager
+    def _transaction(self, doing: str, *, writes: bool = False) -> Iterator[Connection]:
+        """Everything in the block or nothing; what the database says becomes a `StoreError`."""
+        with self._mutex:
+            where = self._database.where
+            if self._closed:
+                raise StoreError(f"the store {where} is closed", hint="open it again")
+            if writes and self._read_only:
+                raise StoreError(
+                    f"the store {where} was opened for reading only",
+                    hint="changes are made by the controller: start it with 'vpnctl serve'",
+                )
+            try:
+                with self._database.engine.begin() as connection:
+                    yield connection
+            except SQLAlchemyError as error:
+                self._forget()
+                raise from_database(error, doing, where, self._database.redact) from error
+            except (UnicodeEncodeError, OverflowError) as error:
+                raise from_value(error, doing, where) from error
+
+    def _forget(self) -> None:
+        self._head = None
+
+    def _load_head(self, connection: Connection) -> _Head:
+        if self._head is None:
+            number = connection.scalar(
+                select(REVISIONS.c.number).order_by(REVISIONS.c.number.desc())
+            )
+            self._head = _Head(
+                number,
+                policy_files.digests_at(connection, number or 0),
+                _read_allocations(connection),
+            )
+        return self._head
+
+    def _write_revision(
+        self,
+        connection: Connection,
+        *,
+        base: int | None,
+        author: str,
+        summary: str,
+        kind: RevisionKind,
+        confirm_by: datetime | None,
+        restores: int | None,
+        payload: Mapping[str, object] | None,
+    ) -> Revision:
+        now = _utc(self._clock())
+        operation = None
+        if payload is not None:
+            operation = journal.begin(connection, kind.value, payload, now)
+        revision = Revision(
+            number=(base or 0) + 1,
+            parent=base,
+            at=now,
+            author=author,
+            summary=summary,
+            kind=kind,
+            state=RevisionState.APPLIED if confirm_by is None else RevisionState.UNCONFIRMED,
+            confirm_by=None if confirm_by is None else _utc(confirm_by),
+            restores=restores,
+            operation=operation,
+        )
+        row = asdict(revision) | {"kind": kind.value, "state": revision.state.value}
+        connection.execute(_WRITE_REVISION, row)
+        return revision
+
+
+def _write_allocations(
+    connection: Connection, revision: int, difference: AllocationDifference
+) -> None:
+    # Removing first lets two owners exchange their numbers.
+    if difference.removed:
+        connection.execute(
+            _REMOVE_ALLOCATION,
+            [{"of_pool": gone.pool, "of_owner": gone.owner} for gone in difference.removed],
+        )
+    if difference.added:
+        connection.execute(
+            _ADD_ALLOCATION,
+            [
+                {
+                    "pool": allocation.pool,
+                    "owner": allocation.owner,
+                    "number": allocation.number,
+                    "released": allocation.released,
+                    "since_revision": revision,
+                }
+                for allocation in difference.added
+            ],
+        )
+
+
+def _read_allocations(connection: Connection) -> AllocationBook:
+    return AllocationBook(Allocation(*row) for row in connection.execute(_ALLOCATIONS))
+
+
+def _find_revision(connection: Connection, number: int) -> Revision:
+    row = connection.execute(_REVISION, {"number": number}).first()
+    if row is None:
+        raise _no_revision(number)
+    return _revision(row)
+
+
+def _change_state(connection: Connection, number: int, state: RevisionState) -> Revision:
+    revision = _find_revision(connection, number)
+    if state == revision.state:
+        return revision
+    if state not in FOLLOWING_STATES[revision.state]:
+        raise StoreError(
+            f"revision {number} is {revision.state} and cannot become {state}",
+            hint="see 'vpnctl history' for the state of each revision",
+        )
+    connection.execute(_SET_STATE, {"of": number, "to": state.value})
+    return _find_revision(connection, number)
+
+
+def _revision(row: Row[Any]) -> Revision:
+    values = row._asdict()
+    values["kind"] = RevisionKind(row.kind)
+    values["state"] = RevisionState(row.state)
+    return Revision(**values)
+
+
+def _utc(time: datetime) -> datetime:
+    if time.tzinfo is None:
+        raise ValueError(f"{time.isoformat()} has no time zone")
+    return time.astimezone(UTC)
+
+
+def _no_revision(number: int) -> NotFoundError:
+    return NotFoundError(
+        f"there is no revision {number}", hint="'vpnctl history' lists the revisions there are"
+    )
+
+
+def _stale(base: int | None, latest: int | None) -> StaleError:
+    made_on = "an empty store" if base is None else f"revision {base}"
+    now = "there is none yet" if latest is None else f"revision {latest} is applied"
+    return StaleError(
+        f"the change was made on {made_on}, but by now {now}; nothing was stored",
+        hint="make a new plan: 'vpnctl plan'",
+    )
