@@ -268,14 +268,14 @@ class FakeController:
                 site,
                 pe,
                 100 + number,
-                tuple(f"E1/{other}" for other in self.e1_sites if other != site),
+                tuple(other for other in self.e1_sites if other != site),
             )
             for number, site in enumerate(self.e1_sites)
             for pe in pes[site]
         )
         e2 = (
-            _endpoint("E2", "e2-hq", "pe-e2", 200, ("E2/cloud1",)),
-            _endpoint("E2", "cloud1", "pe-c1", 201, ("E2/e2-hq",)),
+            _endpoint("E2", "e2-hq", "pe-e2", 200, ("cloud1",)),
+            _endpoint("E2", "cloud1", "pe-c1", 201, ("e2-hq",)),
         )
         return (
             views.Vpn(

@@ -35,6 +35,7 @@ def test_serves_on_a_socket_of_the_owner_alone_and_removes_it(tmp_path: Path) ->
 
     async def story() -> None:
         http = server(path)
+        http.claim()
         await http.start()
         assert http.listening == (f"unix:{path}",)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -52,6 +53,7 @@ def test_a_socket_of_a_dead_daemon_is_taken_over(tmp_path: Path) -> None:
 
     async def story() -> None:
         http = server(path)
+        http.claim()
         await http.start()
         assert (await status(path)).is_success
         await http.stop()
@@ -64,9 +66,10 @@ def test_a_live_daemon_is_left_alone(tmp_path: Path) -> None:
 
     async def story() -> None:
         first = server(path)
+        first.claim()
         await first.start()
         with pytest.raises(ControllerError, match="already running"):
-            await server(path).start()
+            server(path).claim()
         assert (await status(path)).is_success
         await first.stop()
 
@@ -79,7 +82,7 @@ def test_a_listener_without_our_lock_is_left_alone_too(tmp_path: Path) -> None:
         other.bind(str(path))
         other.listen()
         with pytest.raises(ControllerError, match="already running"):
-            asyncio.run(server(path).start())
+            server(path).claim()
         assert path.exists()
 
 
@@ -87,14 +90,14 @@ def test_a_file_at_the_path_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "c.sock"
     path.write_text("precious")
     with pytest.raises(UsageError, match="no socket"):
-        asyncio.run(server(path).start())
+        server(path).claim()
     assert path.read_text() == "precious"
 
 
 @pytest.mark.parametrize("path", [Path("/tmp/" + "x" * 120), Path("/nonexistent/c.sock")])
 def test_an_impossible_path_is_a_usage_error(path: Path) -> None:
     with pytest.raises(UsageError, match="socket"):
-        asyncio.run(server(path).start())
+        server(path).claim()
 
 
 def test_tcp_without_certificates_is_loopback_only(tmp_path: Path) -> None:
@@ -110,6 +113,7 @@ def test_tcp_without_certificates_is_loopback_only(tmp_path: Path) -> None:
 def test_serves_loopback_tcp_beside_the_socket(tmp_path: Path) -> None:
     async def story() -> None:
         http = server(tmp_path / "c.sock", tcp=Tcp("127.0.0.1", 0))
+        http.claim()
         await http.start()
         async with httpx.AsyncClient() as client:
             answer = await client.get(f"{http.listening[1]}/v1/status")
@@ -117,7 +121,7 @@ def test_serves_loopback_tcp_beside_the_socket(tmp_path: Path) -> None:
         port = int(http.listening[1].rpartition(":")[2])
         second = server(tmp_path / "d.sock", tcp=Tcp("127.0.0.1", port))
         with pytest.raises(ControllerError, match="cannot be listened on"):
-            await second.start()
+            second.claim()
         assert not (tmp_path / "d.sock").exists()
         await http.stop()
 
@@ -137,6 +141,7 @@ def test_tls_wants_the_clients_certificate(tmp_path: Path, certificates: Path) -
 
     async def story() -> None:
         http = server(tmp_path / "c.sock", tcp=tcp)
+        http.claim()
         await http.start()
         url = f"{http.listening[1]}/v1/status"
         assert url.startswith("https://127.0.0.1:")
@@ -160,6 +165,7 @@ def test_stopping_ends_streams_of_events(tmp_path: Path) -> None:
 
     async def story() -> list[str]:
         http = server(path, controller)
+        http.claim()
         await http.start()
         transport = httpx.AsyncHTTPTransport(uds=str(path))
         heard = []

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection as SqlConnection
+from sqlalchemy import Engine, event
 
 from tests.store.commits import commit, target
 from tests.support.postgres import PostgresServer
@@ -87,6 +89,25 @@ def test_another_program_that_holds_the_database(
         stranger.execute("ROLLBACK")
         stranger.close()
         assert commit(store, 1).number == 2
+
+
+def test_an_interrupt_between_commit_and_return_leaves_the_store_true(sqlite_url: str) -> None:
+    with Store.open(sqlite_url) as store:
+        commit(store, None)
+
+        def commit_then_interrupt(connection: SqlConnection) -> None:
+            connection.exec_driver_sql("COMMIT")
+            raise KeyboardInterrupt
+
+        event.listen(Engine, "commit", commit_then_interrupt)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                commit(store, 1, {"e1.yaml": b"taken"}, [target("E1/hq", 100)])
+        finally:
+            event.remove(Engine, "commit", commit_then_interrupt)
+        assert store.files(2) == {"e1.yaml": b"taken"}
+        assert store.allocations() == (target("E1/hq", 100),)
+        assert commit(store, 2).number == 3
 
 
 def test_a_damaged_file_is_found_by_the_check(sqlite_url: str) -> None:

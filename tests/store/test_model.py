@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -167,6 +167,7 @@ def test_the_store_behaves_like_its_model(new_url: Callable[[], str]) -> None:
             max_examples=8 if new_url().startswith("postgresql") else 30,
             stateful_step_count=25,
             deadline=None,
+            phases=set(Phase) - {Phase.explain},
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )

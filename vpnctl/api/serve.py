@@ -10,7 +10,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,7 +76,7 @@ def check_tcp(tcp: Tcp) -> None:
 
 
 class HttpServer:
-    """The application on its sockets.
+    """The application on its sockets: `claim`, `start`, `stop`.
 
     ``socket_mode``: permissions of the unix socket; whoever may write to it may change VPNs.
     `start` and `stop` belong to the loop that the application runs in.
@@ -96,41 +96,44 @@ class HttpServer:
         self._path = socket_path
         self._mode = socket_mode
         self._tcp = tcp
-        self._open = contextlib.ExitStack()
+        self._held = contextlib.ExitStack()
+        self._sockets: list[tuple[socket.socket, Tcp | None]] = []
         self._running: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
         self.listening: tuple[str, ...] = ()
 
-    async def start(self) -> None:
-        """Listen; `listening` then tells where.
+    def claim(self) -> None:
+        """Take the addresses; nobody is answered before `start`.
 
         Raises `ControllerError` when another controller has the socket or the port,
         `UsageError` when the path cannot be a socket.
         """
         try:
-            local = self._open.enter_context(unix_socket(self._path, self._mode))
-            sockets: list[tuple[socket.socket, Tcp | None]] = [(local, None)]
+            local = self._held.enter_context(unix_socket(self._path, self._mode))
+            self._sockets = [(local, None)]
             where = [f"unix:{self._path}"]
             if self._tcp is not None:
-                remote = self._open.enter_context(_tcp_socket(self._tcp))
-                host, port = remote.getsockname()[:2]
-                bound = Tcp(host, port, self._tcp.certificate, self._tcp.key, self._tcp.client_ca)
-                sockets.append((remote, bound))
+                remote = self._held.enter_context(_tcp_socket(self._tcp))
+                bound = replace(self._tcp, port=remote.getsockname()[1])
+                self._sockets.append((remote, bound))
                 where.append(str(bound))
-            for listener, tcp in sockets:
-                await self._serve(listener, tcp)
         except BaseException:
-            self._open.close()
+            self._held.close()
             raise
         self.listening = tuple(where)
 
+    async def start(self) -> None:
+        """Answer requests; `claim` comes first."""
+        for listener, tcp in self._sockets:
+            await self._serve(listener, tcp)
+
     async def stop(self) -> None:
-        """Finish the answers under way, end the streams of events and remove the socket."""
+        """Finish the answers under way, end the streams of events and give the sockets up."""
         self._app.state.closing.set()
         for server, _ in self._running:
             server.should_exit = True
         await asyncio.gather(*(task for _, task in self._running))
         self._running.clear()
-        self._open.close()
+        self._held.close()
 
     async def _serve(self, listener: socket.socket, tcp: Tcp | None) -> None:
         import uvicorn
@@ -176,7 +179,7 @@ async def _run(server: uvicorn.Server, listener: socket.socket) -> None:
 
 @contextlib.contextmanager
 def unix_socket(path: Path, mode: int) -> Iterator[socket.socket]:
-    """A listening unix socket at ``path`` with permissions ``mode``, removed at the end.
+    """A unix socket bound to ``path`` with permissions ``mode``, removed at the end.
 
     A lock beside it (``PATH.lock``) is held meanwhile, so that of two controllers one is told
     that the other is there, and a socket that a dead one left behind is taken over safely.
@@ -213,7 +216,6 @@ def unix_socket(path: Path, mode: int) -> Iterator[socket.socket]:
         finally:
             os.umask(previous)
         held.callback(path.unlink, missing_ok=True)
-        listener.listen(_BACKLOG)
         listener.setblocking(False)
         yield listener
 

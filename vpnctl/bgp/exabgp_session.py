@@ -6,7 +6,7 @@ controller, which holds the other end of the socket ``N``.  ExaBGP's decoder of 
 API, configuration files and reactor are not used.
 
 This module alone imports ExaBGP.  It changes ExaBGP by subclasses and by the few replacements in
-`_install`; `_PATCH_POINTS` names everything that they stand on, and the process refuses to start
+`_install`; `PATCH_POINTS` names everything that they stand on, and the process refuses to start
 on an ExaBGP that differs there.
 """
 
@@ -68,7 +68,7 @@ _STEPS = 8
 _TROUBLE = select.POLLHUP | select.POLLERR
 _REFRESH_NAMES = {REFRESH.ABSENT: "absent", REFRESH.NORMAL: "normal", REFRESH.ENHANCED: "enhanced"}
 
-_PATCH_POINTS = (
+PATCH_POINTS = (
     PatchPoint(
         Peer,
         "_run",
@@ -113,7 +113,7 @@ def check_exabgp() -> None:
             f"ExaBGP {found} is installed, vpnctl works with {VERSION} only",
             hint=f"pip install exabgp=={VERSION}",
         )
-    check_patch_points(_PATCH_POINTS)
+    check_patch_points(PATCH_POINTS)
 
 
 def _install(open_wait: int) -> None:

@@ -264,16 +264,18 @@ class Speaker:
     async def _end_process(self) -> int | None:
         """Leave no process behind; its exit status."""
         self._disconnect()
-        process, self._process = self._process, None
+        process = self._process
         if process is None:
             return None
         try:
             # It ends by itself now that the channel is closed.
-            return await asyncio.wait_for(process.wait(), STOP_TIME)
+            status = await asyncio.wait_for(process.wait(), STOP_TIME)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            return await process.wait()
+            status = await process.wait()
+        self._process = None
+        return status
 
     def _disconnect(self) -> None:
         channel, self._channel = self._channel, None

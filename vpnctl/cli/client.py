@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import h11
 
+from vpnctl.api.errors import from_json
 from vpnctl.cli.settings import Settings
 from vpnctl.errors import ControllerError, UsageError
 
@@ -80,8 +81,6 @@ class Client:
         except ValueError:
             raise self._strange() from None
         if not isinstance(head, h11.Response) or head.status_code != 200:
-            from vpnctl.api.errors import from_json
-
             try:
                 error = from_json(answer)
             except (KeyError, TypeError):

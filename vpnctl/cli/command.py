@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import typer
@@ -37,6 +38,8 @@ CHANGE_PANEL = "Change"
 LOOK_PANEL = "Look"
 CONTROLLER_PANEL = "Controller"
 OTHER_PANEL = "Other"
+
+_debug: ContextVar[bool] = ContextVar("debug", default=False)
 
 Examples = Sequence[tuple[str, str]]
 
@@ -70,7 +73,7 @@ def hoist(args: Sequence[str]) -> list[str]:
 def command(
     app: typer.Typer, name: str, *, examples: Examples, panel: str | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Declare a command; its function takes ``ctx: typer.Context`` first.
+    """Declare a command.
 
     ``examples``: pairs of a command line and what it does, shown by ``--help``.
     """
@@ -89,12 +92,17 @@ def epilog(examples: Examples) -> str:
     return f"[bold]Examples[/bold]\n{lines}"
 
 
+def show_tracebacks(wanted: bool) -> None:
+    """Whether errors are shown with where they come from."""
+    _debug.set(wanted)
+
+
 def guarded(function: Callable[..., None]) -> Callable[..., None]:
     """``function`` with its errors turned into a message and an exit code."""
 
     @functools.wraps(function)
     def run(**arguments: Any) -> None:
-        debug = arguments["ctx"].obj.debug
+        debug = _debug.get()
         try:
             function(**arguments)
             sys.stdout.flush()

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
 
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind)}
+_known: dict[type[Any], dict[str, Any]] = {}
+
+
+def _hints(kind: Any) -> dict[str, Any]:
+    """The type of every field, looked up once for each class."""
+    hints = _known.get(kind)
+    if hints is None:
+        named = get_type_hints(kind)
+        hints = _known[kind] = {field.name: named[field.name] for field in fields(kind)}
+    return hints
 
 
 def decode(kind: type[T], value: Mapping[str, Any]) -> T:

@@ -10,18 +10,17 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, Any, TextIO
 
 import typer
 
+from vpnctl.api.errors import SCHEMA, problems
 from vpnctl.controller.views import Problem
 from vpnctl.errors import PolicyError, VpnctlError
 
-SCHEMA = "vpnctl/1"
 
-
-class Format(str, Enum):
+class Format(StrEnum):
     """How data is printed."""
 
     TABLE = "table"
@@ -93,12 +92,12 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def problem_lines(problems: Sequence[Problem]) -> list[str]:
+def problem_lines(found: Sequence[Problem]) -> list[str]:
     """Mistakes of a policy, one or two lines each: where, what, and what to do."""
-    where = [f"{problem.file}:{problem.line}:{problem.column}" for problem in problems]
+    where = [f"{problem.file}:{problem.line}:{problem.column}" for problem in found]
     width = max((len(place) for place in where), default=0)
     lines = []
-    for place, problem in zip(where, problems, strict=True):
+    for place, problem in zip(where, found, strict=True):
         path = f"{problem.path}: " if problem.path else ""
         lines.append(f"{place.ljust(width)}  {path}{problem.message}")
         if problem.hint:
@@ -114,8 +113,6 @@ def count(number: int, noun: str, plural: str = "") -> str:
 def print_error(error: VpnctlError) -> None:
     """What is wrong, where, and what to do, on standard error."""
     if isinstance(error, PolicyError) and error.mistakes:
-        from vpnctl.api.errors import problems
-
         for line in problem_lines(problems(error.mistakes)):
             say(line)
         say(f"{count(len(error.mistakes), 'mistake')}, nothing was applied")

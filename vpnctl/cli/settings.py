@@ -23,7 +23,6 @@ class Settings:
     certificate: Path | None = None
     key: Path | None = None
     ca: Path | None = None
-    debug: bool = False
 
     def socket_to_connect(self) -> Path:
         """The socket; `UsageError` when the default one lies where others could put theirs."""

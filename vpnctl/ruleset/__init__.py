@@ -11,7 +11,22 @@
 - *draft*: a VPN's file checked against the network, numbers still missing.
 """
 
+from vpnctl.ruleset.edit import extend, retract
 from vpnctl.ruleset.loading import Compiled, load, policy_error
 from vpnctl.ruleset.mistake import Mistake
+from vpnctl.ruleset.reference import policy_reference
+from vpnctl.ruleset.schema import SCHEMAS, json_schema
+from vpnctl.ruleset.starter import starter_files
 
-__all__ = ["Compiled", "Mistake", "load", "policy_error"]
+__all__ = [
+    "SCHEMAS",
+    "Compiled",
+    "Mistake",
+    "extend",
+    "json_schema",
+    "load",
+    "policy_error",
+    "policy_reference",
+    "retract",
+    "starter_files",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TypeVar
 
 from vpnctl.model import (
@@ -109,6 +110,9 @@ class _Drafting:
     def run(self) -> tuple[Draft, list[Mistake]]:
         members = self._members()
         vni = self._vni()
+        links = self._links()
+        extranets = self._extranets()
+        self._check_shared_targets(members, links, extranets)
         result = Draft(
             name=self.file.vpn,
             service=self.file.service,
@@ -116,8 +120,8 @@ class _Drafting:
             place=self.reading.place("vpn"),
             members=members,
             vni=vni,
-            links=self._links(),
-            extranets=self._extranets(),
+            links=links,
+            extranets=extranets,
             claims=tuple(self.claims),
             needs=tuple(self.needs),
         )
@@ -511,6 +515,50 @@ class _Drafting:
                 )
             )
         return tuple(extranets)
+
+    def _check_shared_targets(
+        self, members: tuple[Member, ...], links: frozenset[Link], extranets: tuple[Extranet, ...]
+    ) -> None:
+        """Two sites behind one PE with one target are one to the PE: they must be to us, too.
+
+        A route sent to the PE for the one would be imported by the other as well.
+        """
+        hears: dict[str, set[str]] = {member.site: set() for member in members}
+        speaks: dict[str, set[str]] = {member.site: set() for member in members}
+        for speaker, hearer in links:
+            hears[hearer.site].add(speaker.site)
+            speaks[speaker.site].add(hearer.site)
+        for extranet in extranets:
+            for site in extranet.sites:
+                # No site is called so: a name has no slash.
+                if extranet.hears:
+                    hears[site].add(f"{extranet.to}/")
+                if extranet.sends:
+                    speaks[site].add(f"{extranet.to}/")
+        for one, other in combinations(members, 2):
+            if not set(one.pes) & set(other.pes):
+                continue
+            pair = {one.site, other.site}
+            for verb, graph, common in (
+                ("do not hear", hears, set(one.import_targets) & set(other.import_targets)),
+                ("are not heard by", speaks, set(one.export_targets) & set(other.export_targets)),
+            ):
+                if common and graph[one.site] - pair != graph[other.site] - pair:
+                    pe = next(name for name in one.pes if name in other.pes)
+                    self.mistakes.append(
+                        Mistake(
+                            other.place,
+                            self.reading.node("sites", self._index(other.site)).path,
+                            f"{other.site} has the target {min(common)} at {pe} like "
+                            f"{one.site}, but they {verb} the same sites",
+                            "give each a target of its own, or leave `targets` out and they are "
+                            "allocated",
+                        )
+                    )
+                    break
+
+    def _index(self, site: str) -> int:
+        return [entry.site for entry in self.file.sites].index(site)
 
 
 def _port(pe: Pe) -> str:

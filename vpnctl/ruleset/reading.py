@@ -191,11 +191,12 @@ def _translate(model: type[BaseModel], root: Mapping, detail: ErrorDetails) -> M
             choices(keys, "keys here"),
         )
     if kind == "too_short":
+        key = next(step for step in reversed(loc) if isinstance(step, str))
         return Mistake(
             place,
             path,
             "is empty" if isinstance(node, Sequence) and not node.items else "has too few items",
-            f"write at least {detail['ctx']['min_length']}",
+            _example(_fields(model, loc[: loc.index(key)]), key),
         )
     if isinstance(node, Scalar) and node.raw() is None:
         return Mistake(place, path, "has no value", "write one, or take the key out")

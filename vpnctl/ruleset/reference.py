@@ -35,10 +35,10 @@ A policy directory holds one `network.yaml` and one file (`*.yaml` or `*.yml`) p
 For completion and checks in an editor with a YAML language server, begin each file with
 
 ```yaml
-# yaml-language-server: $schema=https://example.net/vpn.schema.json
+# yaml-language-server: $schema=../vpn.schema.json
 ```
 
-and the path or address of `policies/network.schema.json` or `policies/vpn.schema.json`.
+with the path or address of `policies/network.schema.json` or `policies/vpn.schema.json`.
 """
 
 

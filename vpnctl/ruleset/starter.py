@@ -21,8 +21,8 @@ sites:
   cloud1: {kind: cloud, pes: [pe-c1]}
   cloud2: {kind: cloud, pes: [pe-c2]}
 
-# A PE keeps a BGP session with the controller.  These wait for no connection from us (passive)
-# and speak VPLS only; give real ones their address, and their AS number where it differs.
+# A PE keeps a BGP session with the controller.  These connect to it by themselves (passive: the
+# controller waits) and speak VPLS only.  A PE of another AS has its own `asn`.
 pes:
   pe-e1: {address: 127.0.0.11, passive: true, families: [vpls]}
   pe-c1: {address: 127.0.0.12, passive: true, families: [vpls]}

@@ -5,23 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from vpnctl.errors import NotFoundError, StaleError, StoreError
+from vpnctl.errors import StaleError, StoreError
 from vpnctl.model import Allocation
-from vpnctl.store import journal, policy_files
+from vpnctl.store import journal, policy_files, revisions
 from vpnctl.store.allocations import AllocationBook, AllocationDifference
 from vpnctl.store.database import Database
 from vpnctl.store.failures import from_database, from_value
 from vpnctl.store.integrity import problems
 from vpnctl.store.records import (
-    FOLLOWING_STATES,
     Operation,
     OperationState,
     Revision,
@@ -32,7 +31,6 @@ from vpnctl.store.records import (
 from vpnctl.store.schema import (
     ALLOCATIONS,
     REVISIONS,
-    TIMELINE,
     create_or_migrate,
     require_current,
 )
@@ -46,13 +44,7 @@ def utc_now() -> datetime:
 
 
 # Statements are built once: SQLAlchemy then finds their SQL, and the driver its prepared form.
-_REVISION = select(REVISIONS).where(REVISIONS.c.number == bindparam("number"))
-_LATEST = select(REVISIONS).order_by(REVISIONS.c.number.desc()).limit(1)
-_UNCONFIRMED = _LATEST.where(REVISIONS.c.state == RevisionState.UNCONFIRMED.value)
-_WRITE_REVISION = insert(REVISIONS)
-_SET_STATE = (
-    update(REVISIONS).where(REVISIONS.c.number == bindparam("of")).values(state=bindparam("to"))
-)
+_HIGHEST = select(func.max(REVISIONS.c.number))
 _ALLOCATIONS = select(
     ALLOCATIONS.c.pool, ALLOCATIONS.c.owner, ALLOCATIONS.c.number, ALLOCATIONS.c.released
 )
@@ -60,13 +52,6 @@ _REMOVE_ALLOCATION = delete(ALLOCATIONS).where(
     ALLOCATIONS.c.pool == bindparam("of_pool"), ALLOCATIONS.c.owner == bindparam("of_owner")
 )
 _ADD_ALLOCATION = insert(ALLOCATIONS)
-_TIMELINE = (
-    select(TIMELINE.c.name, TIMELINE.c.start_ms, TIMELINE.c.end_ms, TIMELINE.c.detail)
-    .where(TIMELINE.c.revision == bindparam("number"))
-    .order_by(TIMELINE.c.position)
-)
-_REMOVE_TIMELINE = delete(TIMELINE).where(TIMELINE.c.revision == bindparam("number"))
-_WRITE_TIMELINE = insert(TIMELINE)
 
 
 @dataclass(slots=True)
@@ -172,12 +157,13 @@ class Store:
                 if base != head.number:
                     raise _stale(base, head.number)
                 if restores is not None and not 1 <= restores <= (base or 0):
-                    raise _no_revision(restores)
+                    raise revisions.missing(restores)
                 changed = policy_files.difference(head.digests, files)
                 allocated = head.book.difference(allocations)
-                revision = self._write_revision(
+                revision = revisions.append(
                     connection,
                     base=base,
+                    at=self._clock(),
                     author=author,
                     summary=summary,
                     kind=RevisionKind(kind),
@@ -186,7 +172,7 @@ class Store:
                     payload=journal,
                 )
                 for reverted in reverts:
-                    _change_state(connection, reverted, RevisionState.REVERTED)
+                    revisions.change_state(connection, reverted, RevisionState.REVERTED)
                 policy_files.write(connection, revision.number, changed, files)
                 _write_allocations(connection, revision.number, allocated)
             # Remember only what the database has taken, and nothing by halves.
@@ -204,27 +190,22 @@ class Store:
     def latest(self) -> Revision | None:
         """The revision with the highest number; None in a new store."""
         with self._transaction("read the latest revision") as connection:
-            row = connection.execute(_LATEST).first()
-        return None if row is None else _revision(row)
+            return revisions.latest(connection)
 
     def revision(self, number: int) -> Revision:
         """One revision; raises `NotFoundError` where there is none of that number."""
         with self._transaction("read a revision") as connection:
-            return _find_revision(connection, number)
+            return revisions.find(connection, number)
 
     def history(self, limit: int = 50, before: int | None = None) -> tuple[Revision, ...]:
         """At most ``limit`` revisions, newest first, with numbers below ``before``."""
-        query = select(REVISIONS).order_by(REVISIONS.c.number.desc()).limit(limit)
-        if before is not None:
-            query = query.where(REVISIONS.c.number < before)
         with self._transaction("read the history") as connection:
-            return tuple(_revision(row) for row in connection.execute(query))
+            return revisions.newest(connection, limit, before)
 
     def unconfirmed(self) -> Revision | None:
         """The newest revision that still waits for its confirmation."""
         with self._transaction("read the unconfirmed revision") as connection:
-            row = connection.execute(_UNCONFIRMED).first()
-        return None if row is None else _revision(row)
+            return revisions.unconfirmed(connection)
 
     def set_state(self, number: int, state: str) -> Revision:
         """Move a revision on to ``state`` (a `RevisionState`) and give it back as it now is.
@@ -233,20 +214,20 @@ class Store:
         such revision, and `StoreError` where `FOLLOWING_STATES` does not allow the move.
         """
         with self._transaction("set a revision's state", writes=True) as connection:
-            return _change_state(connection, number, RevisionState(state))
+            return revisions.change_state(connection, number, RevisionState(state))
 
     # Policy files and allocations
 
     def files(self, number: int) -> dict[str, bytes]:
         """Every policy file at revision ``number``, by path; `NotFoundError` without it."""
         with self._transaction("read policy files") as connection:
-            _find_revision(connection, number)
+            revisions.find(connection, number)
             return policy_files.contents_at(connection, number)
 
     def changed_files(self, number: int) -> dict[str, bytes | None]:
         """The policy files that revision ``number`` changed; None is a deleted one."""
         with self._transaction("read changed policy files") as connection:
-            _find_revision(connection, number)
+            revisions.find(connection, number)
             return policy_files.changed_in(connection, number)
 
     def allocations(self) -> tuple[Allocation, ...]:
@@ -263,28 +244,15 @@ class Store:
 
     def record_timeline(self, revision: int, steps: Iterable[Step]) -> None:
         """Store what happened when; replaces what was recorded for this revision before."""
-        rows = [
-            {
-                "revision": revision,
-                "position": position,
-                "name": step.name,
-                "start_ms": step.start_ms,
-                "end_ms": step.end_ms,
-                "detail": step.detail,
-            }
-            for position, step in enumerate(steps)
-        ]
         with self._transaction("record a timeline", writes=True) as connection:
-            _find_revision(connection, revision)
-            connection.execute(_REMOVE_TIMELINE, {"number": revision})
-            if rows:
-                connection.execute(_WRITE_TIMELINE, rows)
+            revisions.find(connection, revision)
+            revisions.write_timeline(connection, revision, steps)
 
     def timeline(self, revision: int) -> tuple[Step, ...]:
         """The steps in the order in which they were recorded; none when none were."""
         with self._transaction("read a timeline") as connection:
-            _find_revision(connection, revision)
-            return tuple(Step(*row) for row in connection.execute(_TIMELINE, {"number": revision}))
+            revisions.find(connection, revision)
+            return revisions.timeline(connection, revision)
 
     # Journal
 
@@ -335,58 +303,29 @@ class Store:
             try:
                 with self._database.engine.begin() as connection:
                     yield connection
-            except SQLAlchemyError as error:
-                self._forget()
-                raise from_database(error, doing, where, self._database.redact) from error
-            except (UnicodeEncodeError, OverflowError) as error:
-                raise from_value(error, doing, where) from error
+            except BaseException as error:
+                if writes:
+                    # Even an interrupt may have fallen into the commit itself: what is stored
+                    # is read again.
+                    self._forget()
+                if isinstance(error, SQLAlchemyError):
+                    raise from_database(error, doing, where, self._database.redact) from error
+                if isinstance(error, UnicodeEncodeError | OverflowError):
+                    raise from_value(error, doing, where) from error
+                raise
 
     def _forget(self) -> None:
         self._head = None
 
     def _load_head(self, connection: Connection) -> _Head:
         if self._head is None:
-            number = connection.scalar(
-                select(REVISIONS.c.number).order_by(REVISIONS.c.number.desc())
-            )
+            number = connection.scalar(_HIGHEST)
             self._head = _Head(
                 number,
                 policy_files.digests_at(connection, number or 0),
                 _read_allocations(connection),
             )
         return self._head
-
-    def _write_revision(
-        self,
-        connection: Connection,
-        *,
-        base: int | None,
-        author: str,
-        summary: str,
-        kind: RevisionKind,
-        confirm_by: datetime | None,
-        restores: int | None,
-        payload: Mapping[str, object] | None,
-    ) -> Revision:
-        now = _utc(self._clock())
-        operation = None
-        if payload is not None:
-            operation = journal.begin(connection, kind.value, payload, now)
-        revision = Revision(
-            number=(base or 0) + 1,
-            parent=base,
-            at=now,
-            author=author,
-            summary=summary,
-            kind=kind,
-            state=RevisionState.APPLIED if confirm_by is None else RevisionState.UNCONFIRMED,
-            confirm_by=None if confirm_by is None else _utc(confirm_by),
-            restores=restores,
-            operation=operation,
-        )
-        row = asdict(revision) | {"kind": kind.value, "state": revision.state.value}
-        connection.execute(_WRITE_REVISION, row)
-        return revision
 
 
 def _write_allocations(
@@ -416,45 +355,6 @@ def _write_allocations(
 
 def _read_allocations(connection: Connection) -> AllocationBook:
     return AllocationBook(Allocation(*row) for row in connection.execute(_ALLOCATIONS))
-
-
-def _find_revision(connection: Connection, number: int) -> Revision:
-    row = connection.execute(_REVISION, {"number": number}).first()
-    if row is None:
-        raise _no_revision(number)
-    return _revision(row)
-
-
-def _change_state(connection: Connection, number: int, state: RevisionState) -> Revision:
-    revision = _find_revision(connection, number)
-    if state == revision.state:
-        return revision
-    if state not in FOLLOWING_STATES[revision.state]:
-        raise StoreError(
-            f"revision {number} is {revision.state} and cannot become {state}",
-            hint="see 'vpnctl history' for the state of each revision",
-        )
-    connection.execute(_SET_STATE, {"of": number, "to": state.value})
-    return _find_revision(connection, number)
-
-
-def _revision(row: Row[Any]) -> Revision:
-    values = row._asdict()
-    values["kind"] = RevisionKind(row.kind)
-    values["state"] = RevisionState(row.state)
-    return Revision(**values)
-
-
-def _utc(time: datetime) -> datetime:
-    if time.tzinfo is None:
-        raise ValueError(f"{time.isoformat()} has no time zone")
-    return time.astimezone(UTC)
-
-
-def _no_revision(number: int) -> NotFoundError:
-    return NotFoundError(
-        f"there is no revision {number}", hint="'vpnctl history' lists the revisions there are"
-    )
 
 
 def _stale(base: int | None, latest: int | None) -> StaleError:

@@ -1,0 +1,41 @@
+"""What must hold between the engine's tables at any moment between two calls."""
+
+from __future__ import annotations
+
+from vpnctl.routing.engine import Engine
+from vpnctl.routing.nlri import KEY_OF
+from vpnctl.routing.rewrite import rewrite
+from vpnctl.routing.table import candidates
+
+
+def check(engine: Engine) -> None:
+    """Every table says the same of every route."""
+    routes: dict[tuple[str, bytes], list[str]] = {}
+    groups = set()
+    for session in engine.sessions.values():
+        assert engine.by_peer[session.opened.peer] is session
+        for identity, path in session.paths.items():
+            assert path.identity == identity
+            assert path.peer == session.opened.peer
+            assert path.nlris
+            assert path in path.group.paths
+            assert engine.groups[path.peer, path.family, path.group.targets] is path.group
+            groups.add(path.group)
+            for key, nlri in path.nlris.items():
+                assert KEY_OF[path.family](nlri) == key
+                assert path in candidates(engine.ribs[path.family].entries[key])
+                routes.setdefault((path.family.name, key), []).append(path.peer)
+    assert set(engine.groups.values()) == groups
+    for group in groups:
+        verdict = rewrite(engine.rules, group.peer, group.family, group.targets)
+        assert group.verdict == verdict
+    for family, rib in engine.ribs.items():
+        assert not rib.touched
+        assert not rib.gone
+        assert not rib.relabelled
+        for key, entry in rib.entries.items():
+            peers = [path.peer for path in candidates(entry)]
+            assert sorted(peers) == sorted(routes.pop((family.name, key)))
+            assert len(peers) == len(set(peers))
+            assert (key in rib.contested) is (len(peers) > 1)
+    assert not routes

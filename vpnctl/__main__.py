@@ -1,0 +1,5 @@
+"""``python -m vpnctl``."""
+
+from vpnctl.cli.main import main
+
+main()

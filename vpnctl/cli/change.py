@@ -1,0 +1,175 @@
+"""How every change goes: plan, show, ask, do, tell."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import shutil
+import sys
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from vpnctl.cli.client import Client
+from vpnctl.cli.decode import decode
+from vpnctl.cli.output import Format, paint, print_document, say
+from vpnctl.cli.text import duration, plan_lines, timeline_lines, total_ms
+from vpnctl.controller.requests import PlanRequest
+from vpnctl.controller.views import Applied, Plan, Revision
+from vpnctl.errors import UsageError
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_LONGEST_S = 7 * 86400
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")]
+Routes = Annotated[bool, typer.Option("--routes", help="List each route that changes.")]
+Confirm = Annotated[
+    str,
+    typer.Option(
+        "--confirm",
+        metavar="TIME",
+        help="Undo the change after TIME (90s, 5m, 1h) unless 'vpnctl confirm' is run.",
+    ),
+]
+Wait = Annotated[
+    str,
+    typer.Option(metavar="TIME", help="How long to wait for the peers to take the changes."),
+]
+
+
+def seconds(text: str, option: str) -> float:
+    """``90``, ``90s``, ``5m`` or ``1h`` in seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    value = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if match is None or value > _LONGEST_S:
+        raise UsageError(
+            f"{option}: {text!r} is no time up to 7 days", hint="write it as 90s, 5m or 1h"
+        )
+    return value
+
+
+def author() -> str:
+    """Who is asking: the user's name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def fetch_plan(client: Client, request: PlanRequest, *, routes: int = 1000) -> dict[str, Any]:
+    """The plan as the controller answers with it."""
+    plan: dict[str, Any] = client.post("plan", {**asdict(request), "routes": routes})["plan"]
+    return plan
+
+
+def change(
+    client: Client,
+    request: PlanRequest,
+    *,
+    form: Format,
+    yes: bool,
+    confirm: str = "",
+    wait: str = "10s",
+    dry_run: bool = False,
+    routes: bool = False,
+    plan: dict[str, Any] | None = None,
+) -> None:
+    """Carry out ``request``; ``plan`` is one that was saved, else a new one is made and shown."""
+    confirm_s = seconds(confirm, "--confirm") if confirm else None
+    wait_s = seconds(wait, "--wait")
+    planned = plan if plan is not None else fetch_plan(client, request)
+    shown = decode(Plan, planned)
+    if form.for_people:
+        print("\n".join(plan_lines(shown, routes=routes, wide=form is Format.WIDE)), flush=True)
+    if dry_run or shown.empty:
+        if not form.for_people:
+            print_document({"plan": planned}, form)
+        return
+    if not yes:
+        _ask(shown, form)
+    body: dict[str, Any] = {
+        "plan_id": shown.id,
+        "author": author(),
+        "wait_s": wait_s,
+    }
+    if shown.base is not None:
+        body["base"] = shown.base
+    if confirm_s is not None:
+        body["confirm_s"] = confirm_s
+    if request.kind in ("extend", "retract"):
+        body.update(vpn=request.vpn, site=request.site)
+    elif request.kind == "rollback":
+        body["revision"] = request.revision
+    answer = client.post(request.kind, body, wait_s=wait_s)
+    applied = decode(Applied, answer["applied"])
+    if form.for_people:
+        _tell(client, request, applied)
+    else:
+        print_document({"applied": answer["applied"]}, form)
+    if not applied.complete:
+        say(
+            f"{paint('warning:', 'yellow', sys.stderr)} not taken by every peer yet:"
+            f" {', '.join(applied.waiting)} (see 'vpnctl show peers')"
+        )
+
+
+def _ask(plan: Plan, form: Format) -> None:
+    """Ask on a terminal, else demand ``--yes``; ends the command unless the answer is yes."""
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "there is no terminal to ask on, so nothing was applied",
+            hint="repeat it with --yes, or see what it would do with 'vpnctl plan' or --dry-run",
+        )
+    if not form.for_people:
+        say("\n".join(plan_lines(plan)))
+    print("Apply? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        say("nothing was applied")
+        raise typer.Exit(1)
+
+
+def _tell(client: Client, request: PlanRequest, applied: Applied) -> None:
+    lines = timeline_lines(applied.timeline, shutil.get_terminal_size().columns)
+    if lines:
+        print("\n" + "\n".join(lines))
+    revision = applied.revision
+    done = f"Done in {duration(total_ms(applied.timeline))}."
+    said = f"{_now(client, request)} (revision {revision.number})."
+    undo = "" if revision.parent is None else f" Undo: vpnctl rollback {revision.parent}"
+    print(f"{paint(done, 'green')} {said}{undo}")
+    if revision.confirm_by is not None:
+        say(f"It is undone at {clock(revision.confirm_by)} unless you run: vpnctl confirm")
+
+
+def _now(client: Client, request: PlanRequest) -> str:
+    if request.kind in ("extend", "retract"):
+        for vpn in client.get("vpns")["vpns"]:
+            if vpn["name"] == request.vpn:
+                return f"{request.vpn} is now {', '.join(vpn['sites'])}"
+        return f"{request.vpn} is now nowhere"
+    if request.kind == "rollback":
+        return "The earlier policy is back"
+    return "The policy is in force"
+
+
+def clock(at: str) -> str:
+    """The time of day of an ISO 8601 time in UTC, e.g. ``08:14:02Z``."""
+    day, _, time = at.partition("T")
+    return time.partition(".")[0].rstrip("Z") + "Z" if time else day
+
+
+def revision_row(revision: Revision) -> tuple[object, ...]:
+    """A revision as a row of a table with `REVISION_HEADERS`."""
+    return (
+        revision.number,
+        revision.at.replace("T", " "),
+        revision.author,
+        revision.kind,
+        revision.state,
+        revision.summary,
+    )
+
+
+REVISION_HEADERS = ("REVISION", "AT", "AUTHOR", "KIND", "STATE", "SUMMARY")

@@ -1,0 +1,59 @@
+"""``vpnctl check``: every mistake of a policy directory, without a controller."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vpnctl.api.errors import problems
+from vpnctl.cli.command import POLICY_PANEL, command
+from vpnctl.cli.output import Format, Output, count, print_document, problem_lines, say
+from vpnctl.errors import PolicyError
+
+PolicyDirectory = Annotated[
+    Path, typer.Argument(envvar="VPNCTL_POLICIES", help="The policy directory.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    @command(
+        app,
+        "check",
+        panel=POLICY_PANEL,
+        examples=[
+            ("vpnctl check", "check ./policies"),
+            ("vpnctl check -o json policies", "the same for an editor or a pipeline"),
+        ],
+    )
+    def check(
+        directory: PolicyDirectory = Path("policies"),
+        output: Output = Format.TABLE,
+    ) -> None:
+        """Check a policy directory and tell every mistake at once; needs no controller."""
+        from vpnctl import policyfiles
+        from vpnctl.ruleset import load
+
+        try:
+            snapshot = policyfiles.read(directory)
+            ruleset = load(snapshot.files).ruleset
+        except PolicyError as error:
+            found = problems(error.mistakes)
+            if not found:
+                raise
+            if output.for_people:
+                print("\n".join(problem_lines(found)))
+            else:
+                print_document({"problems": [asdict(problem) for problem in found]}, output)
+            say(f"{count(len(found), 'mistake')}, nothing was applied")
+            raise typer.Exit(PolicyError.exit_code) from None
+        if not output.for_people:
+            print_document({"problems": []}, output)
+            return
+        endpoints = sum(1 for _ in ruleset.endpoints())
+        print(
+            f"{directory}: no mistakes in {count(len(snapshot.files), 'file')},"
+            f" {count(len(ruleset.vpns), 'VPN')}, {count(endpoints, 'endpoint')}"
+        )

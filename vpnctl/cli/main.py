@@ -1,0 +1,117 @@
+"""The program ``vpnctl``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vpnctl import __version__
+from vpnctl.cli import (
+    apply_cmd,
+    check_cmd,
+    completion_cmd,
+    demo_cmd,
+    explain_cmd,
+    extend_cmd,
+    graph_cmd,
+    history_cmd,
+    init_cmd,
+    plan_cmd,
+    serve_cmd,
+    show_cmd,
+    status_cmd,
+    watch_cmd,
+)
+from vpnctl.cli.command import RootGroup, show_tracebacks
+from vpnctl.cli.settings import Settings
+
+_EPILOG = """[bold]Exit codes[/bold]
+    0  done
+    1  a defect, or the answer was no
+    2  the command line makes no sense (plan --detailed-exitcode: changes)
+    3  the policy has mistakes; nothing was applied
+    4  nothing of that name exists
+    5  stale: the base revision moved since the plan was made
+    6  the controller cannot be reached or refused
+    7  the store cannot be read or written
+    8  the BGP session process failed
+    9  a pool of numbers is exhausted
+  130  interrupted by Ctrl-C
+  141  the reader of the output went away
+
+Every command takes the options above, before or after its name, and ends its
+own --help with examples."""
+
+app = typer.Typer(
+    cls=RootGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EPILOG,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"vpnctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    socket: Annotated[
+        Path | None,
+        typer.Option(envvar="VPNCTL_SOCKET", help="The controller's unix socket."),
+    ] = None,
+    url: Annotated[
+        str, typer.Option(envvar="VPNCTL_URL", help="The controller's URL, instead of a socket.")
+    ] = "",
+    cert: Annotated[
+        Path | None, typer.Option(envvar="VPNCTL_CERT", help="Your certificate (PEM), for --url.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(envvar="VPNCTL_KEY", help="Its key (PEM).")] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(envvar="VPNCTL_CA", help="The CA of the controller's certificate (PEM)."),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and end.")
+    ] = False,
+) -> None:
+    """Say in YAML which sites of which customers may talk; their routers follow."""
+    del version
+    show_tracebacks(debug)
+    ctx.obj = Settings(socket, url, cert, key, ca)
+
+
+for _module in (
+    init_cmd,
+    check_cmd,
+    plan_cmd,
+    apply_cmd,
+    extend_cmd,
+    history_cmd,
+    show_cmd,
+    explain_cmd,
+    graph_cmd,
+    watch_cmd,
+    serve_cmd,
+    status_cmd,
+    demo_cmd,
+    completion_cmd,
+):
+    _module.add_to(app)
+
+
+def main() -> None:
+    """Entry point of the program."""
+    if "_VPNCTL_COMPLETE" in os.environ:
+        completion_cmd.register_shells()
+    app(prog_name="vpnctl")

@@ -1,0 +1,177 @@
+"""``vpnctl serve``: the controller and its API in one process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vpnctl.cli.command import CONTROLLER_PANEL, command
+from vpnctl.cli.output import count, say
+from vpnctl.cli.settings import default_state, make_private
+from vpnctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from vpnctl.api.serve import Tcp
+
+TLS_PANEL = "TLS, for --http beyond loopback"
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What a controller is started with; ``store`` is an SQLAlchemy URL."""
+
+    policies: Path
+    store: str
+    socket: Path
+    tcp: Tcp | None = None
+    log_json: bool = False
+
+
+def add_to(app: typer.Typer) -> None:
+    @command(
+        app,
+        "serve",
+        panel=CONTROLLER_PANEL,
+        examples=[
+            ("vpnctl serve", "serve ./policies, API on your own unix socket"),
+            ("vpnctl serve --policies /etc/vpnctl --log-json", "as a service"),
+            ("vpnctl serve --http 127.0.0.1:8080", "API and /metrics on loopback TCP, too"),
+        ],
+    )
+    def serve(
+        ctx: typer.Context,
+        policies: Annotated[
+            Path, typer.Option(envvar="VPNCTL_POLICIES", help="The policy directory.")
+        ] = Path("policies"),
+        store: Annotated[
+            str,
+            typer.Option(
+                envvar="VPNCTL_STORE",
+                show_default=False,
+                help="Where revisions are kept: sqlite:///FILE or postgresql://HOST/NAME."
+                " Put a password into the environment or PGPASSFILE only. Default: SQLite in"
+                " $XDG_STATE_HOME/vpnctl or ~/.local/state/vpnctl.",
+            ),
+        ] = "",
+        http: Annotated[
+            str,
+            typer.Option(metavar="ADDRESS:PORT", help="Serve the API on TCP, too; loopback only."),
+        ] = "",
+        tls_cert: Annotated[
+            Path | None, typer.Option(help="Certificate (PEM).", rich_help_panel=TLS_PANEL)
+        ] = None,
+        tls_key: Annotated[
+            Path | None, typer.Option(help="Its key (PEM).", rich_help_panel=TLS_PANEL)
+        ] = None,
+        tls_client_ca: Annotated[
+            Path | None,
+            typer.Option(
+                help="CA that has signed the clients' certificates.", rich_help_panel=TLS_PANEL
+            ),
+        ] = None,
+        log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON lines.")] = False,
+    ) -> None:
+        """Run the controller until it is stopped by SIGTERM or Ctrl-C."""
+        import asyncio
+
+        options = ServeOptions(
+            policies,
+            store or _default_store(),
+            ctx.obj.socket_to_serve(),
+            _tcp(http, tls_cert, tls_key, tls_client_ca),
+            log_json,
+        )
+        _configure_log(log_json)
+        asyncio.run(run(options))
+
+
+async def run(options: ServeOptions) -> None:
+    """Start controller and API, say so, and stop them in order when a signal comes."""
+    import asyncio
+    import signal
+
+    from vpnctl.api.app import create_app
+    from vpnctl.api.serve import HttpServer
+    from vpnctl.controller.controller import Controller
+
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    controller = Controller(options.policies, options.store)
+    http = HttpServer(create_app(controller), socket_path=options.socket, tcp=options.tcp)
+    # The socket first: of two controllers at one socket the second must not touch any session.
+    http.claim()
+    try:
+        await controller.start()
+        try:
+            await http.start()
+            status = await controller.status()
+            vpns = len(await controller.vpns())
+            say(
+                f"listening on {', '.join(status.listening) or 'no address'},"
+                f" API on {', '.join(http.listening)}, {count(vpns, 'VPN')},"
+                f" revision {status.revision}"
+            )
+            for problem in status.problems:
+                say(f"problem: {problem}")
+            await stopped.wait()
+            say("stopping")
+        finally:
+            await controller.stop()
+    finally:
+        await http.stop()
+
+
+def _default_store() -> str:
+    directory = default_state()
+    make_private(directory)
+    return f"sqlite:///{directory / 'vpnctl.sqlite'}"
+
+
+def _tcp(http: str, cert: Path | None, key: Path | None, client_ca: Path | None) -> Tcp | None:
+    if not http:
+        if cert or key or client_ca:
+            raise UsageError(
+                "--tls-cert, --tls-key and --tls-client-ca are for --http",
+                hint="say where to listen with --http ADDRESS:PORT",
+            )
+        return None
+    from vpnctl.api.serve import Tcp, check_tcp
+
+    address, _, port = http.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535 or not address:
+        raise UsageError(f"--http: {http!r} is no ADDRESS:PORT", hint="write 127.0.0.1:8080")
+    tcp = Tcp(address.strip("[]"), int(port), cert, key, client_ca)
+    check_tcp(tcp)
+    return tcp
+
+
+def _configure_log(as_json: bool) -> None:
+    """Log to standard error: lines for people on a terminal, or JSON lines."""
+    import logging
+    import sys
+
+    import structlog
+
+    render: structlog.typing.Processor
+    if as_json:
+        render = structlog.processors.JSONRenderer()
+    else:
+        render = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.format_exc_info, render],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=shared)
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)

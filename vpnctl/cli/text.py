@@ -1,0 +1,180 @@
+"""A plan and a timeline as an operator reads them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from vpnctl.cli.output import paint, table
+from vpnctl.controller.views import FileChange, Plan, RouteChange, Step
+
+_COLOUR_OF_ACTION = {"+": "green", "~": "yellow", "-": "red"}
+_LABEL = 10
+#: Peers that are named in one line; the others are counted.
+_NAMES = 4
+_HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+(?P<line>\d+)(?:,\d+)? @@")
+_KEY = re.compile(r"^(?P<key>[\w.-]+: )")
+
+
+def plan_lines(plan: Plan, *, routes: bool = False, wide: bool = False) -> list[str]:
+    """A plan: sessions, numbers, routes by peer, then each route if asked for, then the policy."""
+    base = "before any revision" if plan.base is None else f"on revision {plan.base}"
+    lines = [paint(f"Plan {plan.id} ({base})", "bold") + f"  {plan.summary}"]
+    if plan.empty:
+        return [*lines, "  nothing changes"]
+    lines += _section(
+        "sessions",
+        (f"{sign(one.action)} {one.peer}  {one.detail}".rstrip() for one in plan.sessions),
+    )
+    lines += _section(
+        "numbers",
+        (f"{sign(one.action)} {one.pool} {one.number}  {one.owner}" for one in plan.allocations),
+    )
+    lines += _section("routes", _peers(plan, wide) or ["no route changes at any peer"])
+    if routes or wide:
+        lines += _section("", route_lines(plan.routes))
+        counted = sum(peer.added + peer.changed + peer.removed for peer in plan.peers)
+        if counted > len(plan.routes):
+            left = counted - len(plan.routes)
+            lines += _section("", [f"... and {left} more; -o json lists all"])
+    lines += _section("policy", diff_lines(plan.files))
+    return lines
+
+
+def _section(label: str, lines: Iterable[str]) -> list[str]:
+    return [
+        f"  {(label if first else '').ljust(_LABEL)}{line}"
+        for first, line in ((number == 0, line) for number, line in enumerate(lines))
+    ]
+
+
+def sign(action: str) -> str:
+    """``+``, ``~`` or ``-``; what is neither is written out."""
+    return paint(action, _COLOUR_OF_ACTION[action]) if action in _COLOUR_OF_ACTION else action
+
+
+def _peers(plan: Plan, wide: bool) -> list[str]:
+    """One line for all peers with the same counts."""
+    groups: dict[tuple[int, int, int], list[str]] = {}
+    for peer in plan.peers:
+        counts = (peer.added, peer.changed, peer.removed)
+        if any(counts):
+            groups.setdefault(counts, []).append(peer.peer)
+    named = {counts: _names(peers, wide) for counts, peers in groups.items()}
+    width = max((len(names) for names in named.values()), default=0)
+    lines = []
+    for (added, changed, removed), peers in groups.items():
+        each = " each" if len(peers) > 1 else ""
+        said = "   ".join(
+            f"{sign(action)} {number} {word}{each}"
+            for action, number, word in (
+                ("+", added, "new"),
+                ("~", changed, "changed"),
+                ("-", removed, "gone"),
+            )
+            if number
+        )
+        lines.append(f"{named[added, changed, removed].ljust(width)}   {said}")
+    return lines
+
+
+def _names(peers: Sequence[str], wide: bool) -> str:
+    if wide or len(peers) <= _NAMES:
+        return ", ".join(peers)
+    return ", ".join(peers[: _NAMES - 1]) + f" and {len(peers) - _NAMES + 1} more"
+
+
+def route_lines(routes: Sequence[RouteChange]) -> list[str]:
+    """Each route that changes: sign, peer, NLRI, where it is from, old and new targets."""
+    rows = [
+        (
+            route.action,
+            route.peer,
+            route.family,
+            route.nlri,
+            f"from {route.source}",
+            _targets(route),
+        )
+        for route in routes
+    ]
+    # The header's words are as short as any cell, and it is not shown.
+    _, *lines = table([""] * 6, rows)
+    return [sign(line[0]) + line[1:] for line in lines]
+
+
+def _targets(route: RouteChange) -> str:
+    old, new = ", ".join(route.old_targets), ", ".join(route.new_targets)
+    return f"{old} -> {new}" if old and new and old != new else new or old
+
+
+def diff_lines(files: Iterable[FileChange]) -> list[str]:
+    """Unified diffs with each changed line's file and number.
+
+    One line that replaces another is written as one: ``FILE:LINE   key: old -> new``.
+    """
+    rows = [row for file in files for row in _changes(file)]
+    width = max((len(place) for place, _ in rows), default=0)
+    return [f"{place.ljust(width)}   {said}" for place, said in rows]
+
+
+def _changes(file: FileChange) -> Iterator[tuple[str, str]]:
+    line = 0
+    old: list[str] = []
+    new: list[str] = []
+    in_hunk = False
+    for text in [*file.diff.splitlines(), "@@"]:
+        if text.startswith("-") and in_hunk:
+            old.append(text[1:])
+        elif text.startswith("+") and in_hunk:
+            new.append(text[1:])
+        elif not text.startswith("\\"):
+            yield from _change(file.file, line, old, new)
+            line += len(new) + (1 if in_hunk and text.startswith(" ") else 0)
+            old, new = [], []
+            hunk = _HUNK.match(text)
+            if hunk is not None:
+                in_hunk, line = True, int(hunk["line"])
+
+
+def _change(file: str, line: int, old: list[str], new: list[str]) -> Iterator[tuple[str, str]]:
+    if len(old) == len(new) == 1:
+        before, after = old[0].strip(), new[0].strip()
+        key = _KEY.match(after)
+        if key is not None and before.startswith(key["key"]):
+            after = after.removeprefix(key["key"])
+        yield f"{file}:{line}", f"{before} -> {after}"
+        return
+    for text in old:
+        yield f"{file}:{line}", f"{sign('-')} {text}"
+    for number, text in enumerate(new, line):
+        yield f"{file}:{number}", f"{sign('+')} {text}"
+
+
+def duration(ms: float) -> str:
+    """``0.8 ms``, ``12 ms``, ``2.10 s``."""
+    if ms >= 1000:
+        return f"{ms / 1000:.2f} s"
+    return f"{ms:.0f} ms" if ms >= 10 else f"{ms:.1f} ms"
+
+
+def timeline_lines(steps: Sequence[Step], width: int) -> list[str]:
+    """Each step with its duration and a bar at its time; ``width``: columns of the terminal."""
+    if not steps:
+        return []
+    rows = [(step.name + (f" ({step.detail})" if step.detail else ""), step) for step in steps]
+    name = max(len(text) for text, _ in rows)
+    columns = max(10, width - name - 16)
+    total = max(step.end_ms for step in steps) or 1.0
+    lines = []
+    for text, step in rows:
+        first = min(columns - 1, int(step.start_ms / total * columns))
+        last = min(columns, round(step.end_ms / total * columns))
+        bar = "=" * (last - first) if last - first > 1 else "|"
+        took = duration(step.end_ms - step.start_ms)
+        lines.append(f"  {text.ljust(name)}  {took:>8}  {' ' * first}{bar}")
+    return lines
+
+
+def total_ms(steps: Sequence[Step]) -> float:
+    """When the last step ended, in milliseconds since the request was taken up."""
+    return max((step.end_ms for step in steps), default=0.0)
