@@ -107,7 +107,7 @@ def test_an_ipv6_pe_gets_its_rd_from_the_controllers_as() -> None:
 def test_the_network_is_read_with_its_defaults() -> None:
     network = compiled(
         """\
-controller: {asn: 4200000000, router_id: 10.255.0.1, listen: [127.0.0.1:1790, "[::1]:1790", ::2]}
+controller: {asn: 4200000000, router_id: 10.255.0.1, listen: [127.0.0.1:1790, "[::1]:1790", "::2"]}
 sites:
   a: {kind: cloud, pes: x}
 pes:
@@ -119,7 +119,7 @@ pes:
     passive: yes
     hold_time: 30
     netconf: {user: vpnctl, key: ~/.ssh/vpnctl}
-  y: {address: ::3, local: ::2, families: vpls, vlans: 7}
+  y: {address: "::3", local: "::2", families: vpls, vlans: 7}
 """
     ).ruleset.network
     assert network.controller.pools.route_targets == ("4200000000", 100, 9999)
