@@ -154,7 +154,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     """A running server with no database but its own; skips where PostgreSQL is not installed."""
     binaries = _binaries()
     if binaries is None:
-        pytest.skip("no PostgreSQL server found: apt-get install postgresql")
+        pytest.skip("not installed: PostgreSQL (apt-get install postgresql)")
     # Not pytest's own directory: the server's user must be able to enter it, and the path of a
     # unix socket has at most 107 octets.
     with tempfile.TemporaryDirectory(prefix="vpnctl-pg-", ignore_cleanup_errors=True) as directory:

@@ -48,8 +48,6 @@ from vpnctl.store import Step as StoredStep
 
 _log = structlog.get_logger()
 
-_WRITE_FILES = "write-policy-files"
-
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
@@ -135,7 +133,7 @@ class Controller:
         )
         self._applied = Applied(latest.number, files, candidate.compiled)
         for operation in self._store.pending():
-            if operation.kind == _WRITE_FILES and operation.revision is not None:
+            if operation.revision is not None:
                 _log.warning("completing the policy files", revision=operation.revision)
                 self._complete_files(operation.revision)
                 self._store.journal_finish(operation.id)
@@ -354,7 +352,7 @@ class Controller:
             confirm_by=confirm_by,
             restores=candidate.restores,
             reverts=reverts,
-            journal={"kind": _WRITE_FILES} if candidate.writes else None,
+            journal={"files": sorted(candidate.writes)} if candidate.writes else None,
         )
 
     def _after(

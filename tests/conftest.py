@@ -1,0 +1,32 @@
+"""What holds for all tests.
+
+With ``VPNCTL_NO_SKIP`` set, as ``.ci/run`` does after installing every package, a test that was
+skipped for want of a package fails the run: a green run then means that everything ran.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+_WANT = "not installed"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _missing(terminalreporter):
+        terminalreporter.write_line(
+            "VPNCTL_NO_SKIP is set, but tests were skipped for want of a package", red=True
+        )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and _missing(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _missing(reporter: pytest.TerminalReporter) -> bool:
+    return bool(os.environ.get("VPNCTL_NO_SKIP")) and any(
+        _WANT in str(report.longrepr) for report in reporter.stats.get("skipped", [])
+    )
