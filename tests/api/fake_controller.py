@@ -151,7 +151,7 @@ class FakeController:
             summary="extend E1 to cloud2",
             empty=False,
             files=(views.FileChange("policies/e1.yaml", DIFF),),
-            allocations=(views.AllocationChange("ve-id/E1", "E1/cloud2/pe-c2a", 3, "+"),),
+            allocations=(views.AllocationChange("ve-id/E1", "E1/cloud2/pe-c2a", 3, "take"),),
             sessions=(views.SessionChange("pe-c2b", "+", "10.0.0.4, AS 65000"),),
             vpns=("E1",),
             peers=(

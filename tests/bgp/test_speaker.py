@@ -253,6 +253,18 @@ async def test_several_addresses_ports_and_peers(local: str) -> None:
             peer.__exit__()
 
 
+async def test_any_address_of_ours(port: int) -> None:
+    here, address = loopback_address(), loopback_address()
+    async with running_speaker() as (speaker, seen):
+        await speaker.configure(
+            [neighbor("pe-1", address, "0.0.0.0", port)], [listen("0.0.0.0", port)]
+        )
+        with RawPeer(local=address, remote=(here, port)) as peer:
+            await established(peer)
+            opened = seen.opened[await seen.session("pe-1")]
+            assert str(opened.local_address) == here
+
+
 async def test_reconfiguring_leaves_unchanged_sessions_alone(local: str, port: int) -> None:
     kept, changed, removed = (loopback_address() for _ in range(3))
     other = free_port(local)
@@ -462,6 +474,7 @@ async def test_stop_says_goodbye_to_every_peer(local: str, port: int) -> None:
         peers = [RawPeer(local=a, remote=(local, port)) for a in addresses]
         for peer in peers:
             await established(peer)
+            await seen.session(peer.local)
         process = speaker.process_id
         await speaker.stop()
         for peer in peers:

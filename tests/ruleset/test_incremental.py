@@ -127,7 +127,7 @@ def test_files_with_the_same_bytes_are_not_parsed_again(monkeypatch: pytest.Monk
     # Equal bytes in other objects, and one file changed.
     changed = {path: bytes(bytearray(content)) for path, content in files.items()}
     changed["p/b.yaml"] += b"description: changed\n"
-    second = load(changed, first.allocations, first)
+    second = load(changed, list(first.allocations), first)
     assert parsed == ["p/b.yaml"]
     assert second.ruleset.vpns["A"] is first.ruleset.vpns["A"]
     assert second.ruleset.vpns["B"] is first.ruleset.vpns["B"]

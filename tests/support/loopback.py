@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import os
+import secrets
 import socket
-
-_counter = itertools.count(1)
 
 
 def loopback_address() -> str:
-    """A fresh one: the process chooses two octets, a counter the last."""
-    pid, count = os.getpid(), next(_counter)
-    return f"127.{1 + (pid + count // 250) % 254}.{pid // 254 % 256}.{1 + count % 250}"
+    """One of 16 million, so that tests at the same time do not meet."""
+    octets = 1 + secrets.randbelow(254), secrets.randbelow(256), 1 + secrets.randbelow(254)
+    return "127." + ".".join(map(str, octets))
 
 
 def free_port(address: str) -> int:

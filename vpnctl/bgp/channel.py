@@ -27,7 +27,9 @@ class Channel:
         self._reader = FrameReader()
 
     def put(self, kind: int, session: int, payload: bytes = b"") -> None:
-        """Queue one frame; `flush` writes it."""
+        """Queue one frame, which `flush` writes; nothing is queued once the channel is closed."""
+        if self.sock.fileno() == -1:
+            return
         header = frame_header(kind, session, len(payload))
         self._queue.append(header)
         if payload:

@@ -144,6 +144,8 @@ def _install(open_wait: int) -> None:
 class OneAttempt(Outgoing):  # type: ignore[misc]
     """A connection that is tried once; ExaBGP's own tries again at every turn."""
 
+    local: Any
+
     def establish(self) -> Iterator[bool]:
         """Yields False until the connection is there, then True.  Raises `NetworkError`."""
         target = f"{self.peer} port {self.port}"

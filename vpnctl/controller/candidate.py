@@ -14,11 +14,23 @@ from vpnctl.ruleset.edit import extend, retract
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The policy in force: ``files`` by the path to show, and what they compile to."""
+    """The policy in force: ``files`` by the path to show, and what they compile to.
+
+    ``number`` and ``compiled`` are None only until the first policy was taken up.
+    """
 
     number: int | None
     files: Mapping[str, bytes]
     compiled: Compiled | None
+
+    @property
+    def policy(self) -> Compiled:
+        """What the files compile to, once there are any."""
+        assert self.compiled is not None
+        return self.compiled
+
+
+NOTHING = Applied(None, {}, None)
 
 
 @dataclass(frozen=True, slots=True)

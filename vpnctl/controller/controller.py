@@ -12,52 +12,72 @@ after a crash the controller comes back with the old policy or the new one, and 
 from __future__ import annotations
 
 import asyncio
-import getpass
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 
 import structlog
 
-from vpnctl import __version__, policyfiles
 from vpnctl.controller import present, views
-from vpnctl.controller.candidate import Applied, Candidate, edited, from_files, restored
-from vpnctl.controller.events import EventHub, utc_text
-from vpnctl.controller.metrics import Metrics
+from vpnctl.controller.candidate import NOTHING, Applied, Candidate, edited, from_files, restored
+from vpnctl.controller.directory import AppliedFiles, PolicyDirectory, Written
+from vpnctl.controller.events import EventHub
 from vpnctl.controller.peers import Peers
-from vpnctl.controller.progress import Timeline
+from vpnctl.controller.progress import Delivery, Timeline
+from vpnctl.controller.queries import Queries
 from vpnctl.controller.requests import PlanRequest
 from vpnctl.errors import (
     ControllerError,
     NotFoundError,
-    PolicyError,
+    SessionProcessError,
     StaleError,
     StoreError,
     UsageError,
     VpnctlError,
 )
-from vpnctl.model import FAMILIES, Family, Network
-from vpnctl.planning.plan import Plan, Policy, file_changes, plan, plan_id
+from vpnctl.model import Network
+from vpnctl.planning.plan import Plan, Policy, plan, plan_id
 from vpnctl.routing.changes import Move
-from vpnctl.routing.engine import Engine
-from vpnctl.routing.nlri import from_text
 from vpnctl.routing.rewrite import RulesChange, compile_rules
+from vpnctl.ruleset import load
 from vpnctl.store import Revision, Store
 from vpnctl.store import Step as StoredStep
 
 _log = structlog.get_logger()
+
+#: Who changes the policy when nobody asked: the first start and the fall-back.
+_NOBODY = "vpnctl"
+
+#: Routes that the plan of an applied change lists; all of them are counted.
+_ROUTES_SHOWN = 1000
+
+#: Allocated numbers that a timeline names.
+_NUMBERS_SHOWN = 6
+
+#: Seconds between attempts to fall back while the store does not work.
+_RETRY_S = 2.0
+
+#: Longest sleep in seconds before the clock is looked at again: it may have been set.
+_LONGEST_SLEEP_S = 60.0
+
+
+_Result = TypeVar("_Result")
 
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Controller:
+class Controller(Queries):
     """A running route server.
 
     ``policies``: the operator's directory; ``store_url``: see `Store.open`; ``now`` and
     ``monotonic`` (nanoseconds) are the clocks.  Use from one event loop.
+
+    Changes are made one after the other.  One that has begun is completed even if whoever asked
+    for it goes away; one that still waits for its turn then is not begun.
     """
 
     def __init__(
@@ -68,133 +88,94 @@ class Controller:
         now: Callable[[], datetime] = _utc_now,
         monotonic: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._directory = policies
+        self._directory = PolicyDirectory(policies)
         self._store_url = store_url
         self._now = now
         self._monotonic = monotonic
-        self._lock = asyncio.Lock()
         self._hub = EventHub(now)
-        self._snapshot: policyfiles.Snapshot | None = None
+        self._lock = asyncio.Lock()
+        self._running: set[asyncio.Task[Any]] = set()
+        self._applied = NOTHING
+        self._unconfirmed = None
         self._fallback: asyncio.Task[None] | None = None
-        self._unconfirmed: Revision | None = None
-        self._applied = Applied(None, {}, None)
+        self._in_doubt: Candidate | None = None
         self._last_change_s = 0.0
-        self._store: Store
-        self._peers: Peers
+        self._troubles = {}
 
     # Life
 
     async def start(self) -> None:
         """Take up the applied revision, or the policy directory where there is none yet.
 
-        Raises `PolicyError`, `StoreError` or `SessionProcessError`; nothing is left running then.
+        Raises `PolicyError`, `StoreError` or `SessionProcessError`; nothing is left running then,
+        and a first policy is not stored.
         """
         self._store = Store.open(self._store_url, clock=self._now)
+        self._files = AppliedFiles(self._directory, self._store)
         try:
-            self._take_up()
-            assert self._applied.compiled is not None
-            ruleset = self._applied.compiled.ruleset
-            self._peers = Peers(compile_rules(ruleset).rules, self._hub, self._now)
-            await self._peers.start(ruleset.network)
+            candidate = await self._take_up()
+            policy = candidate.compiled if candidate else self._applied.policy
+            self._peers = Peers(compile_rules(policy.ruleset).rules, self._hub, self._now)
+            try:
+                await self._peers.start(policy.ruleset.network.controller.listen)
+                if candidate is not None:
+                    revision = self._commit(candidate, _NOBODY, None)
+                    self._applied = Applied(revision.number, candidate.files, candidate.compiled)
+                    self._unconfirmed = None
+                self._tell_written(self._files.complete(self._applied))
+                await self._peers.configure(policy.ruleset.network)
+            except BaseException:
+                await self._peers.stop()
+                raise
         except BaseException:
             self._store.close()
             raise
-        self._unconfirmed = self._store.unconfirmed()
-        if self._unconfirmed is not None:
-            self._watch_confirmation(self._unconfirmed)
+        self._expect_confirmation(self._unconfirmed)
 
-    async def stop(self) -> None:
-        """Close all sessions and the store."""
-        if self._fallback is not None:
-            self._fallback.cancel()
-        await self._peers.stop()
-        self._store.close()
-
-    def _take_up(self) -> None:
+    async def _take_up(self) -> Candidate | None:
+        """Take up the policy in the store; gives one that has to be committed in its place."""
         latest = self._store.latest()
         if latest is None:
-            files = self._read()
+            files = self._directory.read()
             allocations = self._store.allocations()
-            candidate = from_files("start", "first policy", files, self._applied, allocations)
-            latest = self._store.commit(
-                base=None,
-                files=self._stored(files),
-                allocations=candidate.compiled.allocations,
-                summary=candidate.summary,
-                author=getpass.getuser(),
-                kind=candidate.kind,
-            )
-            self._applied = Applied(latest.number, files, candidate.compiled)
-            return
-        stored = self._store.files(latest.number)
-        files = {self._shown(name): content for name, content in stored.items()}
-        candidate = from_files(
-            "start", "", files, Applied(latest.number, {}, None), self._store.allocations()
-        )
-        self._applied = Applied(latest.number, files, candidate.compiled)
-        for operation in self._store.pending():
-            if operation.revision is not None:
-                _log.warning("completing the policy files", revision=operation.revision)
-                self._complete_files(operation.revision)
-                self._store.journal_finish(operation.id)
+            return from_files("start", "first policy", files, NOTHING, allocations)
+        files = self._directory.shown(self._store.files(latest.number))
+        self._applied = Applied(latest.number, files, load(files, self._store.allocations()))
+        self._unconfirmed = self._store.unconfirmed()
+        if self._unconfirmed is None or self._left_s(self._unconfirmed) > 0:
+            return None
+        # The time to confirm ran out while nobody was there to fall back.
+        return await self._restored(self._unconfirmed.parent, "auto-rollback")
 
-    def _complete_files(self, number: int) -> None:
-        """Write the files of a revision that was committed, but maybe not written, to disk."""
-        changed = self._store.changed_files(number)
-        parent = self._store.revision(number).parent
-        before = self._store.files(parent) if parent is not None else {}
-        self._write(
-            {self._shown(name): content for name, content in changed.items()},
-            {self._shown(name): content for name, content in before.items()},
-        )
+    async def stop(self) -> None:
+        """Close all sessions and the store; a change that has begun is completed first."""
+        await self._peers.stop()
+        if self._running:
+            await asyncio.wait(self._running)
+        self._expect_confirmation(None)
+        self._store.close()
 
-    # Files
-
-    def _shown(self, name: str) -> str:
-        return str(self._directory / name)
-
-    def _stored(self, files: Mapping[str, bytes | None]) -> dict[str, bytes | None]:
-        return {Path(path).name: content for path, content in files.items()}
-
-    def _read(self) -> Mapping[str, bytes]:
-        self._snapshot = policyfiles.read(self._directory, self._snapshot)
-        return self._snapshot.files
-
-    def _write(
-        self, writes: Mapping[str, bytes | None], before: Mapping[str, bytes]
-    ) -> tuple[str, ...]:
-        """Bring files to disk; those with edits that were never applied are left alone."""
-        left_alone = []
-        on_disk = self._read()
-        for path, content in writes.items():
-            if on_disk.get(path) == content:
-                continue
-            if on_disk.get(path) != before.get(path):
-                left_alone.append(path)
-                continue
-            if content is None:
-                Path(path).unlink()
-            else:
-                policyfiles.replace(Path(path), content.decode())
-        for path in left_alone:
-            self._hub.tell("error", path, "left alone: it has edits that were not applied")
-        return tuple(left_alone)
+    def _run(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
+        """Do something that goes on when whoever asked for it does not wait any more."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
 
     # Planning
 
-    @property
-    def _engine(self) -> Engine:
-        return self._peers.engine
+    async def plan(self, request: PlanRequest, *, routes: int = 1000) -> Plan:
+        """What a change would do; nothing is done."""
+        async with self._lock:
+            await self._settle()
+            candidate = await self._candidate(request)
+            change = compile_rules(candidate.compiled.ruleset, self._engine.rules)
+            return self._plan(self._applied, candidate, change, self._moves(change), routes)
 
-    @property
-    def _network(self) -> Network:
-        assert self._applied.compiled is not None
-        return self._applied.compiled.ruleset.network
-
-    def _candidate(self, request: PlanRequest) -> Candidate:
+    async def _candidate(self, request: PlanRequest) -> Candidate:
         if request.kind == "rollback":
-            return self._restored(request.revision, "rollback")
-        files = self._read()
+            return await self._restored(request.revision, "rollback")
+        files = self._directory.read()
         if request.kind in ("extend", "retract"):
             return edited(request, self._applied, files)
         if request.kind != "apply":
@@ -202,18 +183,22 @@ class Controller:
                 f"no change is called {request.kind!r}",
                 hint="there are apply, extend, retract and rollback",
             )
-        return from_files("apply", f"apply {self._directory}", files, self._applied)
+        return from_files("apply", f"apply {self._directory.path}", files, self._applied)
 
-    def _restored(self, number: int | None, kind: str) -> Candidate:
+    async def _restored(self, number: int | None, kind: str) -> Candidate:
+        assert self._applied.number is not None
+        if number == self._applied.number:
+            raise UsageError(
+                f"revision {number} is the applied one", hint="see 'vpnctl history' for others"
+            )
         if number is None:
-            assert self._applied.number is not None
-            number = self._store.revision(self._applied.number).parent
+            present_one = await asyncio.to_thread(self._store.revision, self._applied.number)
+            number = present_one.parent
             if number is None:
                 raise NotFoundError(
                     "the first revision has none before it", hint="see 'vpnctl history'"
                 )
-        stored = self._store.files(number)
-        files = {self._shown(name): content for name, content in stored.items()}
+        files = self._directory.shown(await asyncio.to_thread(self._store.files, number))
         return restored(kind, number, files, self._applied)
 
     def _moves(self, change: RulesChange) -> tuple[Move, ...]:
@@ -225,32 +210,24 @@ class Controller:
             if move.peer in sessions and move.family in sessions[move.peer].opened.families
         )
 
-    def _plan(self, candidate: Candidate, change: RulesChange, most: int) -> Plan:
-        assert self._applied.compiled is not None
+    @staticmethod
+    def _plan(
+        before: Applied,
+        candidate: Candidate,
+        change: RulesChange,
+        moves: tuple[Move, ...],
+        most: int,
+    ) -> Plan:
+        old, new = before.policy, candidate.compiled
         return plan(
-            base=self._applied.number,
+            base=before.number,
             summary=candidate.summary,
-            old=Policy(
-                self._applied.files,
-                frozenset(self._applied.compiled.allocations),
-                self._applied.compiled.ruleset.network,
-            ),
-            new=Policy(
-                candidate.files,
-                frozenset(candidate.compiled.allocations),
-                candidate.compiled.ruleset.network,
-            ),
+            old=Policy(before.files, old.allocations, old.ruleset.network),
+            new=Policy(candidate.files, new.allocations, new.ruleset.network),
             vpns=change.vpns,
-            moves=self._moves(change),
+            moves=moves,
             routes=most,
         )
-
-    async def plan(self, request: PlanRequest, *, routes: int = 1000) -> Plan:
-        """What a change would do; nothing is done."""
-        async with self._lock:
-            candidate = self._candidate(request)
-            change = compile_rules(candidate.compiled.ruleset, self._engine.rules)
-            return self._plan(candidate, change, routes)
 
     # Changing
 
@@ -269,13 +246,14 @@ class Controller:
         ``plan_id``, ``base``: refuse with `StaleError` when they are not what a plan made now
         would say.  ``confirm_s``: undo the change unless `confirm` is called within that time.
         """
-        timeline = Timeline(self._monotonic)
-        async with self._lock:
+
+        async def prepare() -> Candidate:
             self._refuse_unconfirmed(request)
-            with timeline.step("policy checked"):
-                candidate = self._candidate(request)
+            candidate = await self._candidate(request)
             self._refuse_stale(candidate, plan_id, base)
-            return await self._make(candidate, timeline, confirm_s, author, wait_s)
+            return candidate
+
+        return await self._change(prepare, confirm_s=confirm_s, author=author, wait_s=wait_s)
 
     def _refuse_unconfirmed(self, request: PlanRequest) -> None:
         if self._unconfirmed is not None and request.kind != "rollback":
@@ -299,6 +277,27 @@ class Controller:
                 hint="the policy changed since the plan was made: make a new one and look at it",
             )
 
+    async def _change(
+        self,
+        prepare: Callable[[], Awaitable[Candidate]],
+        *,
+        confirm_s: float | None,
+        author: str,
+        wait_s: float,
+    ) -> views.Applied:
+        """Make the change that ``prepare`` gives when it is its turn."""
+        timeline = Timeline(self._monotonic)
+        await self._lock.acquire()
+        try:
+            await self._settle()
+            with timeline.step("policy checked"):
+                candidate = await prepare()
+            making = self._run(self._make(candidate, timeline, confirm_s, author, wait_s))
+        except BaseException:
+            self._lock.release()
+            raise
+        return await asyncio.shield(making)
+
     async def _make(
         self,
         candidate: Candidate,
@@ -307,36 +306,138 @@ class Controller:
         author: str,
         wait_s: float,
     ) -> views.Applied:
+        """Make a change; it holds the lock, and lets it go once the change is in force."""
         before = self._applied
-        assert before.compiled is not None
-        new_numbers = candidate.compiled.allocations != before.compiled.allocations
-        with timeline.step("allocated", "new numbers" if new_numbers else "nothing new"):
+        try:
+            begun = self._monotonic()
             change = compile_rules(candidate.compiled.ruleset, self._engine.rules)
-        confirm_by = self._now() + timedelta(seconds=confirm_s) if confirm_s else None
-        with timeline.step("stored"):
-            revision = await asyncio.to_thread(self._commit, candidate, author, confirm_by)
-
-        # From here on the revision is durable: whatever happens, it is the applied one.
-        shown = self._plan(candidate, change, 1000)
-        begun = self._monotonic()
-        told = self._engine.apply(change)
-        self._applied = Applied(revision.number, candidate.files, candidate.compiled)
-        timeline.add("routes rewritten", begun, self._monotonic(), f"{len(told)} peers")
-        with self._peers.delivery(told, begun) as delivery:
-            if shown.sessions:
-                with timeline.step("sessions configured"):
-                    await self._peers.configure(candidate.compiled.ruleset.network)
-            complete = await delivery.wait(wait_s)
+            allocated = self._monotonic()
+            confirm_by = self._now() + timedelta(seconds=confirm_s) if confirm_s else None
+            with timeline.step("stored"):
+                revision = await self._stored(candidate, author, confirm_by)
+            moves, delivery = self._enforce(candidate, change, revision, timeline)
+            sessions = self._configure(before.policy.ruleset.network, timeline)
+            if candidate.writes:
+                # In a thread: the UPDATEs go out meanwhile.
+                written = await asyncio.to_thread(self._files.write, candidate, before, revision)
+                self._tell_written(written)
+        finally:
+            self._lock.release()
+        if sessions is not None:
+            await asyncio.wait({sessions}, timeout=wait_s)
+        complete = await delivery.wait(wait_s)
+        self._peers.unfollow(delivery)
+        # Told in words only now: a thousand routes take longer to print than to send.
+        shown = self._plan(before, candidate, change, moves, _ROUTES_SHOWN)
+        timeline.add("allocated", begun, allocated, _numbers(shown))
         delivery.record(timeline)
-        self._last_change_s = self._now().timestamp()
-        self._after(revision, candidate, before, timeline)
+        await self._record(revision, timeline)
         return views.Applied(
             present.revision(revision), shown, timeline.steps, complete, delivery.waiting
         )
 
+    def _enforce(
+        self, candidate: Candidate, change: RulesChange, revision: Revision, timeline: Timeline
+    ) -> tuple[tuple[Move, ...], Delivery]:
+        """Put a durable revision in force: whatever happens from here on, it is the applied one.
+
+        Gives what it changes at the peers, and follows how far that has come.  No other task
+        runs meanwhile, so that the moves shown are the moves sent.
+        """
+        self._applied = Applied(revision.number, candidate.files, candidate.compiled)
+        self._expect_confirmation(revision if revision.state == "unconfirmed" else None)
+        moves = self._moves(change)
+        begun = self._monotonic()
+        told = self._engine.apply(change)
+        timeline.add("routes rewritten", begun, self._monotonic(), f"{len(told)} peers")
+        self._last_change_s = self._now().timestamp()
+        self._hub.tell("revision", str(revision.number), candidate.summary)
+        return moves, self._peers.follow(told, begun)
+
+    def _configure(self, before: Network, timeline: Timeline) -> asyncio.Task[None] | None:
+        """Bring the BGP sessions into line where the network changed."""
+        network = self._network
+        if network is before or network == before:
+            return None
+
+        async def configure() -> None:
+            try:
+                with timeline.step("sessions configured"):
+                    await self._peers.configure(network)
+            except SessionProcessError as error:
+                # Only while stopping: a process that died is started again with this network.
+                _log.warning("sessions not configured", error=error.message)
+
+        return self._run(configure())
+
+    def _tell_written(self, written: Written) -> None:
+        for path in written.left_alone:
+            self._hub.tell("error", path, "left alone: it has edits that were not applied")
+        if written.error:
+            self._troubles["files"] = written.error
+            self._hub.tell("error", str(self._directory.path), written.error)
+            _log.error(written.error)
+        else:
+            self._troubles.pop("files", None)
+
+    async def _record(self, revision: Revision, timeline: Timeline) -> None:
+        steps = [StoredStep(s.name, s.start_ms, s.end_ms, s.detail) for s in timeline.steps]
+        try:
+            await asyncio.to_thread(self._store.record_timeline, revision.number, steps)
+        except StoreError as error:
+            _log.error("timeline not stored", revision=revision.number, error=error.message)
+            self._hub.tell("error", str(revision.number), error.message)
+
+    # Storing
+
+    async def _stored(
+        self, candidate: Candidate, author: str, confirm_by: datetime | None
+    ) -> Revision:
+        """Commit a candidate; raises `StoreError` when it was not, or it is not known whether."""
+        try:
+            return await asyncio.to_thread(self._commit, candidate, author, confirm_by)
+        except StoreError:
+            # A connection cut in the middle does not tell whether the database took it.
+            self._in_doubt = candidate
+            try:
+                taken = await self._taken()
+            except StoreError as unknown:
+                text = "the store does not answer whether it has the last change"
+                self._troubles["store"] = f"{text}: {unknown.message}"
+                _log.error(text, error=unknown.message)
+                taken = None
+            if taken is None:
+                raise
+            return taken
+
+    async def _taken(self) -> Revision | None:
+        """The revision of the candidate in doubt if the store has it, which settles the doubt."""
+        latest = await asyncio.to_thread(self._store.latest)
+        self._in_doubt = None
+        self._troubles.pop("store", None)
+        return latest if latest is not None and latest.number != self._applied.number else None
+
+    async def _settle(self) -> None:
+        """Do what an earlier change left undone.
+
+        That is to write files that could not be written, and to find out what became of a commit
+        that was cut off; raises `StoreError` if that cannot be found out.
+        """
+        if self._files.behind:
+            self._tell_written(await asyncio.to_thread(self._files.complete, self._applied))
+        candidate = self._in_doubt
+        revision = await self._taken() if candidate is not None else None
+        if candidate is not None and revision is not None:
+            before, timeline = self._applied, Timeline(self._monotonic)
+            change = compile_rules(candidate.compiled.ruleset, self._engine.rules)
+            _, delivery = self._enforce(candidate, change, revision, timeline)
+            self._peers.unfollow(delivery)
+            self._configure(before.policy.ruleset.network, timeline)
+            self._tell_written(self._files.write(candidate, before, revision))
+
     def _commit(self, candidate: Candidate, author: str, confirm_by: datetime | None) -> Revision:
         before = self._applied.files
-        changed: dict[str, bytes | None] = {
+        changed = {
             path: candidate.files.get(path)
             for path in before.keys() | candidate.files.keys()
             if before.get(path) != candidate.files.get(path)
@@ -344,7 +445,7 @@ class Controller:
         reverts = [self._unconfirmed.number] if self._unconfirmed is not None else []
         return self._store.commit(
             base=self._applied.number,
-            files=self._stored(changed),
+            files=self._directory.stored(changed),
             allocations=candidate.compiled.allocations,
             summary=candidate.summary,
             author=author,
@@ -352,180 +453,56 @@ class Controller:
             confirm_by=confirm_by,
             restores=candidate.restores,
             reverts=reverts,
-            journal={"files": sorted(candidate.writes)} if candidate.writes else None,
+            journal=AppliedFiles.OPERATION if candidate.writes else None,
         )
-
-    def _after(
-        self, revision: Revision, candidate: Candidate, before: Applied, timeline: Timeline
-    ) -> None:
-        """What remains when the peers have their routes: files, timeline, the confirmation."""
-        self._unconfirmed = revision if revision.state == "unconfirmed" else None
-        if self._fallback is not None and self._fallback is not asyncio.current_task():
-            self._fallback.cancel()
-        self._fallback = None
-        if self._unconfirmed is not None:
-            self._watch_confirmation(revision)
-        self._hub.tell("revision", str(revision.number), candidate.summary)
-        try:
-            if candidate.writes:
-                self._write(candidate.writes, before.files)
-                if revision.operation is not None:
-                    self._store.journal_finish(revision.operation)
-            self._store.record_timeline(
-                revision.number,
-                [StoredStep(s.name, s.start_ms, s.end_ms, s.detail) for s in timeline.steps],
-            )
-        except (StoreError, OSError) as error:
-            # The revision is applied all the same; what is missing is completed at the next start.
-            _log.error("after the change", revision=revision.number, error=str(error))
-            self._hub.tell("error", str(revision.number), str(error))
 
     # Confirming
 
-    def _watch_confirmation(self, revision: Revision) -> None:
-        self._fallback = asyncio.get_running_loop().create_task(self._fall_back(revision))
+    def _left_s(self, revision: Revision) -> float:
+        """Seconds until an unconfirmed revision has to be undone."""
+        assert revision.confirm_by is not None
+        return (revision.confirm_by - self._now()).total_seconds()
+
+    def _expect_confirmation(self, revision: Revision | None) -> None:
+        """Wait for one revision's confirmation, or for none, and for no other any more."""
+        if self._fallback is not None:
+            self._fallback.cancel()
+        self._unconfirmed, self._fallback = revision, None
+        if revision is not None:
+            self._fallback = asyncio.get_running_loop().create_task(self._fall_back(revision))
 
     async def _fall_back(self, revision: Revision) -> None:
-        """Undo a revision that nobody confirmed in time."""
-        assert revision.confirm_by is not None
-        await asyncio.sleep(max(0.0, (revision.confirm_by - self._now()).total_seconds()))
-        async with self._lock:
-            if self._unconfirmed is None or self._unconfirmed.number != revision.number:
-                return
-            timeline = Timeline(self._monotonic)
+        """Undo a revision that nobody confirms in time."""
+        while (left := self._left_s(revision)) > 0:  # noqa: ASYNC110 - a clock's time is awaited
+            await asyncio.sleep(min(left, _LONGEST_SLEEP_S))
+        while self._unconfirmed is revision:
             try:
-                with timeline.step("policy checked"):
-                    candidate = self._restored(revision.parent, "auto-rollback")
-                await self._make(candidate, timeline, None, "vpnctl", 10.0)
+                await self._change(
+                    lambda: self._restored(revision.parent, "auto-rollback"),
+                    confirm_s=None,
+                    author=_NOBODY,
+                    wait_s=10.0,
+                )
             except VpnctlError as error:
                 _log.error("cannot undo", revision=revision.number, error=error.message)
                 self._hub.tell("error", str(revision.number), f"cannot undo: {error.message}")
+                await asyncio.sleep(_RETRY_S)
 
     async def confirm(self, *, author: str) -> views.Revision:
         """Keep the unconfirmed revision."""
         async with self._lock:
+            await self._settle()
             if self._unconfirmed is None:
                 raise UsageError("there is nothing to confirm", hint="see 'vpnctl history'")
-            revision = self._store.set_state(self._unconfirmed.number, "confirmed")
-            self._unconfirmed = None
-            if self._fallback is not None:
-                self._fallback.cancel()
-                self._fallback = None
-            self._hub.tell("revision", str(revision.number), f"confirmed by {author}")
+            number = self._unconfirmed.number
+            revision = await asyncio.to_thread(self._store.set_state, number, "confirmed")
+            self._expect_confirmation(None)
+            self._hub.tell("revision", str(number), f"confirmed by {author}")
             return present.revision(revision)
 
-    # Asking
 
-    async def status(self) -> views.Status:
-        """The controller itself."""
-        try:
-            differ = self._read() != self._applied.files
-        except PolicyError:
-            differ = True
-        waiting = self._unconfirmed
-        return views.Status(
-            version=__version__,
-            revision=self._applied.number,
-            unconfirmed=waiting.number if waiting else None,
-            confirm_by=utc_text(waiting.confirm_by) if waiting and waiting.confirm_by else None,
-            policies=str(self._directory),
-            policies_differ=differ,
-            peers_established=len(self._engine.by_peer),
-            peers_configured=len(self._network.pes),
-            routes=sum(len(rib.entries) for rib in self._engine.ribs.values()),
-            listening=self._peers.listening,
-            problems=self._peers.problems,
-        )
-
-    async def check(self) -> tuple[views.Problem, ...]:
-        """Every mistake of the policy directory as it is on disk now."""
-        try:
-            from_files("apply", "", self._read(), self._applied)
-        except PolicyError as error:
-            return present.problems(error)
-        return ()
-
-    async def history(
-        self, limit: int = 50, before: int | None = None
-    ) -> tuple[views.Revision, ...]:
-        """Revisions, newest first."""
-        return tuple(map(present.revision, self._store.history(limit, before)))
-
-    async def revision(self, number: int) -> tuple[views.Revision, tuple[views.Step, ...]]:
-        """One revision and its timeline."""
-        steps = self._store.timeline(number)
-        return present.revision(self._store.revision(number)), tuple(
-            views.Step(step.name, step.start_ms, step.end_ms, step.detail) for step in steps
-        )
-
-    async def diff(self, old: int, new: int) -> tuple[views.FileChange, ...]:
-        """How the policy files of two revisions differ."""
-        before, after = (
-            {self._shown(name): content for name, content in self._store.files(number).items()}
-            for number in (old, new)
-        )
-        return file_changes(before, after)
-
-    async def peers(self) -> tuple[views.Peer, ...]:
-        """Every configured PE."""
-        return present.peers(self._engine, self._network, self._peers.states)
-
-    async def vpns(self) -> tuple[views.Vpn, ...]:
-        """Every VPN."""
-        return present.vpns(self._engine.rules)
-
-    async def sites(self) -> tuple[views.Site, ...]:
-        """Every site."""
-        return present.sites(self._engine.rules.ruleset)
-
-    async def targets(self) -> tuple[views.Target, ...]:
-        """Every route target that is owned or was announced."""
-        return present.targets(self._engine)
-
-    def _known(self, peer: str) -> str:
-        if peer not in self._network.pes:
-            raise NotFoundError(
-                f"no PE is called {peer!r}",
-                hint=f"there are: {', '.join(sorted(self._network.pes))}",
-            )
-        return peer
-
-    @staticmethod
-    def _family(name: str | None) -> Family | None:
-        if name is None:
-            return None
-        if name not in FAMILIES:
-            raise UsageError(
-                f"no family is called {name!r}", hint=f"there are: {', '.join(FAMILIES)}"
-            )
-        return FAMILIES[name]
-
-    async def rib_in(
-        self, peer: str, *, family: str | None, vpn: str | None, limit: int
-    ) -> tuple[views.Route, ...]:
-        """Routes heard from a PE, at most ``limit``."""
-        return present.rib_in(self._engine, self._known(peer), self._family(family), vpn, limit)
-
-    async def rib_out(
-        self, peer: str, *, family: str | None, vpn: str | None, limit: int
-    ) -> tuple[views.Route, ...]:
-        """Routes sent to a PE, at most ``limit``."""
-        return present.rib_out(self._engine, self._known(peer), self._family(family), vpn, limit)
-
-    async def explain(self, nlri: str, peer: str) -> views.Explanation:
-        """Why a PE has, or has not, a route."""
-        try:
-            family, key = from_text(nlri)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        return present.explanation(self._engine, family, key, nlri, self._known(peer))
-
-    def events(self) -> AsyncIterator[views.Event]:
-        """What happens from now on."""
-        return self._hub.watch()
-
-    def metrics(self) -> bytes:
-        """Metrics in the Prometheus text format."""
-        return Metrics(
-            self._engine, self._network, self._last_change_s, self._applied.number
-        ).text()
+def _numbers(shown: Plan) -> str:
+    """The numbers that a plan takes from pools, for its timeline."""
+    taken = [f"{each.pool} {each.number}" for each in shown.allocations if each.action != "release"]
+    more = f", {len(taken) - _NUMBERS_SHOWN} more" if len(taken) > _NUMBERS_SHOWN else ""
+    return ", ".join(taken[:_NUMBERS_SHOWN]) + more or "nothing new"

@@ -10,15 +10,19 @@ from datetime import datetime
 import structlog
 
 from vpnctl.bgp.speaker import Speaker
-from vpnctl.bgp.wire import NeighborConfig, SessionClosed, SessionOpened
+from vpnctl.bgp.wire import Configured, NeighborConfig, SessionClosed, SessionOpened
 from vpnctl.controller.events import EventHub
 from vpnctl.controller.progress import Delivery
-from vpnctl.model import FAMILIES, Network
+from vpnctl.errors import SessionProcessError
+from vpnctl.model import FAMILIES, Listen, Network
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.rewrite import Rules
 from vpnctl.routing.session import Opened
 
 _log = structlog.get_logger()
+
+#: Cease, administrative reset (RFC 4486).
+_CEASE_RESET = (6, 4)
 
 _FAMILY_OF = {(family.afi, family.safi): family for family in FAMILIES.values()}
 
@@ -50,30 +54,48 @@ class Peers:
         self._router_id = b""
         self._deliveries: list[Delivery] = []
 
-    async def start(self, network: Network) -> None:
-        """Start the session process; raises `SessionProcessError`."""
+    async def start(self, listens: Iterable[Listen]) -> None:
+        """Start the session process and listen; no session can come up before `configure`.
+
+        Raises `SessionProcessError`, also when one of the addresses cannot be had: a route server
+        that its PEs cannot reach must not look as if it were there.
+        """
         await self._speaker.start()
-        await self.configure(network)
+        configured = await self._speaker.configure((), listens)
+        self._take_note(configured)
+        refused = [
+            problem for problem in configured.problems if problem.subject.startswith("listen")
+        ]
+        if refused:
+            raise SessionProcessError(
+                "; ".join(f"{problem.subject}: {problem.message}" for problem in refused),
+                hint=refused[0].hint,
+            )
 
     async def stop(self) -> None:
         """End every session and the process."""
         await self._speaker.stop()
 
-    @contextmanager
-    def delivery(self, told: Iterable[str], begun_ns: int) -> Iterator[Delivery]:
-        """Follow what was just sent to the peers named until their sockets took it."""
+    def follow(self, told: Iterable[str], begun_ns: int) -> Delivery:
+        """Follow what was just sent to the peers named until `unfollow`."""
         by_peer = self.engine.by_peer
         delivery = Delivery([by_peer[peer] for peer in sorted(told)], begun_ns)
         self._deliveries.append(delivery)
-        try:
-            yield delivery
-        finally:
-            self._deliveries.remove(delivery)
+        return delivery
+
+    def unfollow(self, delivery: Delivery) -> None:
+        """End what `follow` began."""
+        self._deliveries.remove(delivery)
 
     async def configure(self, network: Network) -> None:
-        """Make the session process hold the sessions of a network, and no others."""
+        """Make the session process hold the sessions of a network, and no others.
+
+        What could not be done is in `problems` afterwards.  Raises `SessionProcessError` when the
+        process is not running.
+        """
         controller = network.controller
         self._router_id = controller.router_id.packed
+        self.states = {name: self.states.get(name, SessionState()) for name in network.pes}
         neighbors = [
             NeighborConfig(
                 name=pe.name,
@@ -90,7 +112,9 @@ class Peers:
             )
             for pe in network.pes.values()
         ]
-        configured = await self._speaker.configure(neighbors, controller.listen)
+        self._take_note(await self._speaker.configure(neighbors, controller.listen))
+
+    def _take_note(self, configured: Configured) -> None:
         self.listening = tuple(str(listen) for listen in configured.listening)
         self.problems = tuple(
             f"{problem.subject}: {problem.message}" + (f" ({problem.hint})" if problem.hint else "")
@@ -99,35 +123,38 @@ class Peers:
         for problem in self.problems:
             self._hub.tell("error", "bgp", problem)
             _log.error("bgp", problem=problem)
-        self.states = {name: self.states.get(name, SessionState()) for name in network.pes}
 
     # What the sessions say (vpnctl.bgp.SpeakerEvents)
 
     def session_up(self, session: int, opened: SessionOpened) -> None:
         """A PE's session is established."""
+        if opened.neighbor not in self.states:
+            return  # the PE was just taken out of the policy; the session is being closed
         self.states[opened.neighbor] = SessionState("established", "", self._now())
         families = frozenset(_FAMILY_OF[pair] for pair in opened.families if pair in _FAMILY_OF)
-        self.engine.session_up(
-            Opened(
-                number=session,
-                peer=opened.neighbor,
-                peer_address=opened.peer_address.packed,
-                peer_router_id=opened.peer_router_id.packed,
-                peer_asn=opened.peer_asn,
-                local_asn=opened.local_asn,
-                router_id=self._router_id,
-                families=families,
-                asn4=opened.asn4,
-                message_size=opened.message_size,
-                enhanced_refresh=opened.refresh == "enhanced",
+        with self._contained(session, opened.neighbor):
+            self.engine.session_up(
+                Opened(
+                    number=session,
+                    peer=opened.neighbor,
+                    peer_address=opened.peer_address.packed,
+                    peer_router_id=opened.peer_router_id.packed,
+                    peer_asn=opened.peer_asn,
+                    local_asn=opened.local_asn,
+                    router_id=self._router_id,
+                    families=families,
+                    asn4=opened.asn4,
+                    message_size=opened.message_size,
+                    enhanced_refresh=opened.refresh == "enhanced",
+                )
             )
-        )
         names = ", ".join(family.name for family in sorted(families)) or "no family in common"
         self._hub.tell("session", opened.neighbor, f"established ({names})")
 
     def session_down(self, session: int, closed: SessionClosed) -> None:
         """A PE's session ended; its routes go."""
-        self.states[closed.neighbor] = SessionState("idle", closed.reason, self._now())
+        if closed.neighbor in self.states:
+            self.states[closed.neighbor] = SessionState("idle", closed.reason, self._now())
         self.engine.session_down(session)
         for delivery in self._deliveries:
             delivery.lost(session)
@@ -135,17 +162,20 @@ class Peers:
 
     def updates(self, session: int, messages: bytes) -> None:
         """UPDATEs of a PE."""
-        self.engine.updates(session, messages)
+        with self._contained(session):
+            self.engine.updates(session, messages)
 
     def refresh(self, session: int, afi: int, subtype: int, safi: int) -> None:
         """A PE asks for its routes again (RFC 2918); other subtypes demarcate (RFC 7313)."""
         family = _FAMILY_OF.get((afi, safi))
         if family is not None and subtype == 0:
-            self.engine.refresh(session, family)
+            with self._contained(session):
+                self.engine.refresh(session, family)
 
     def written(self, session: int, total: int, at_ns: int) -> None:
         """A PE's socket took ``total`` octets so far."""
-        self.engine.written(session, total)
+        with self._contained(session):
+            self.engine.written(session, total)
         if self._deliveries:
             known = self.engine.sessions.get(session)
             if known is not None:
@@ -162,6 +192,22 @@ class Peers:
         """The session process died; it is started again."""
         self._hub.tell("error", "bgp", reason)
         _log.error("the BGP session process was lost", reason=reason)
+
+    @contextmanager
+    def _contained(self, session: int, name: str = "") -> Iterator[None]:
+        """Let a defect of the engine cost this session only, and no silence.
+
+        The session begins anew, and so do the engine's tables of it; its peer is told, so are
+        the operator and the log.
+        """
+        try:
+            yield
+        except Exception as error:
+            known = self.engine.sessions.get(session)
+            peer = name or (known.opened.peer if known else f"session {session}")
+            _log.exception("a defect of the route engine", peer=peer)
+            self._hub.tell("error", peer, f"session reset by a defect: {error!r}; see the log")
+            self._speaker.notify(session, *_CEASE_RESET)
 
     # What the engine says (vpnctl.routing.engine.Output)
 

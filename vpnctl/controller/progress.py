@@ -35,7 +35,8 @@ class Timeline:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        return tuple(self._steps)
+        """All steps, by when they began."""
+        return tuple(sorted(self._steps, key=lambda step: step.start_ms))
 
 
 class Delivery:
@@ -54,7 +55,9 @@ class Delivery:
             number = session.opened.number
             self._names[number] = session.opened.peer
             self._before[number] = session.written_octets
-            self._marks[number] = None if session.waiting else session.sent_octets
+            mark = None if session.waiting else session.sent_octets
+            if mark is None or mark > session.written_octets:
+                self._marks[number] = mark
         self._done = asyncio.Event()
         self.first_ns: int | None = None
         self.last_ns: int | None = None

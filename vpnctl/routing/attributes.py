@@ -16,15 +16,20 @@ What is changed on the way, and nothing else:
 - to and from a speaker of two-octet AS numbers: AS_PATH, AGGREGATOR and their AS4 companions
   (RFC 6793);
 - unknown attributes: transitive ones pass with the Partial bit, others do not pass.
+
+Routes differ in few attributes and share the others, so each attribute is checked on its own and
+the verdict on its octets remembered: a million routes have a few dozen AS_PATHs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 OPTIONAL, TRANSITIVE, PARTIAL, EXTENDED_LENGTH = 0x80, 0x40, 0x20, 0x10
+_MEANINGFUL = OPTIONAL | TRANSITIVE | PARTIAL
 
 ORIGIN, AS_PATH, NEXT_HOP, MED, LOCAL_PREF = 1, 2, 3, 4, 5
 ATOMIC_AGGREGATE, AGGREGATOR, COMMUNITIES = 6, 7, 8
@@ -36,6 +41,9 @@ LARGE_COMMUNITIES, PREFIX_SID = 32, 40
 AS_TRANS: Final = 23456
 _AS_SET, _AS_SEQUENCE, _CONFED_SEQUENCE, _CONFED_SET = 1, 2, 3, 4
 _DEFAULT_LOCAL_PREF: Final = 100
+
+#: Attributes, AS_PATHs and lists of communities whose reading is remembered.
+_REMEMBERED: Final = 4096
 
 
 class TreatAsWithdrawError(Exception):
@@ -56,36 +64,32 @@ class Origin:
     peer_router_id: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
-    """The path attributes of a route, checked; AS numbers in four octets.
+class Attribute(NamedTuple):
+    """One path attribute: ``octets`` as sent, its ``value`` within them; ``flags`` without
+    Extended Length, which follows from the length."""
 
-    ``values``: type code -> (flags, value), ascending, without ORIGIN's companions MP_REACH_NLRI
-    and MP_UNREACH_NLRI and without extended communities, which are split into ``targets`` and
-    ``communities`` (the others, in order).  ``loop`` says why the route must not be used, if so.
-    ``discarded`` names what was taken out (RFC 7606 attribute discard).
-    """
+    code: int
+    flags: int
+    value: bytes
+    octets: bytes
 
-    origin: Origin
-    values: dict[int, tuple[int, bytes]]
-    targets: frozenset[bytes]
-    communities: bytes
-    loop: str
-    discarded: tuple[str, ...]
-    local_pref: int
-    as_path_length: int
-    origin_code: int
-    med: int
-    neighbor_as: int
-    originator_id: bytes
-    cluster_count: int
-    as_path: bytes = field(repr=False)
+
+def attribute(flags: int, code: int, value: bytes) -> Attribute:
+    """An attribute of our making; one length octet where it fits."""
+    size = len(value)
+    if size > 255:
+        octets = bytes((flags | EXTENDED_LENGTH, code)) + size.to_bytes(2, "big") + value
+    else:
+        octets = bytes((flags, code, size)) + value
+    return Attribute(code, flags, value, octets)
 
 
 # -- AS_PATH (RFC 4271 section 4.3, RFC 5065, RFC 6793) ----------------------------------------
 
+_Segments = list[tuple[int, list[int]]]
 
-def _segments(value: bytes, width: int) -> list[tuple[int, list[int]]]:
+
+def _segments(value: bytes, width: int) -> _Segments:
     """AS_PATH segments with AS numbers of ``width`` octets; `TreatAsWithdrawError` if malformed."""
     found = []
     at = 0
@@ -106,7 +110,7 @@ def _segments(value: bytes, width: int) -> list[tuple[int, list[int]]]:
     return found
 
 
-def _path_octets(segments: list[tuple[int, list[int]]], width: int) -> bytes:
+def _path_octets(segments: _Segments, width: int) -> bytes:
     limit = 1 << (8 * width)
     return b"".join(
         bytes((kind, len(numbers)))
@@ -117,7 +121,7 @@ def _path_octets(segments: list[tuple[int, list[int]]], width: int) -> bytes:
     )
 
 
-def _length(segments: list[tuple[int, list[int]]]) -> int:
+def _length(segments: _Segments) -> int:
     """Path length for the decision process: a set counts one, confederations nothing."""
     return sum(
         1 if kind == _AS_SET else len(numbers)
@@ -126,12 +130,43 @@ def _length(segments: list[tuple[int, list[int]]]) -> int:
     )
 
 
-def _prepend(path: bytes, asn: int) -> bytes:
-    """Four-octet AS_PATH with ``asn`` in front (RFC 4271 section 5.1.2)."""
+class AsPath(NamedTuple):
+    """An AS_PATH in four octets per number and what decisions need of it.
+
+    ``first``: the neighbouring AS, 0 if there is none (RFC 4271 section 9.1.2.2).
+    """
+
+    octets: bytes
+    length: int
+    first: int
+    numbers: frozenset[int]
+    confederation: bool
+
+
+def _as_path(segments: _Segments, octets: bytes) -> AsPath:
+    return AsPath(
+        octets=octets,
+        length=_length(segments),
+        first=segments[0][1][0] if segments and segments[0][0] == _AS_SEQUENCE else 0,
+        numbers=frozenset(number for _, numbers in segments for number in numbers),
+        confederation=any(kind in (_CONFED_SEQUENCE, _CONFED_SET) for kind, _ in segments),
+    )
+
+
+@lru_cache(_REMEMBERED)
+def _four_octet_path(value: bytes) -> AsPath:
+    return _as_path(_segments(value, 4), value)
+
+
+@lru_cache(_REMEMBERED)
+def _prepended(path: bytes, asn: int) -> Attribute:
+    """AS_PATH (four octets per number) with ``asn`` in front (RFC 4271 section 5.1.2)."""
     octets = asn.to_bytes(4, "big")
     if path and path[0] == _AS_SEQUENCE and path[1] < 255:
-        return bytes((_AS_SEQUENCE, path[1] + 1)) + octets + path[2:]
-    return bytes((_AS_SEQUENCE, 1)) + octets + path
+        value = bytes((_AS_SEQUENCE, path[1] + 1)) + octets + path[2:]
+    else:
+        value = bytes((_AS_SEQUENCE, 1)) + octets + path
+    return attribute(_WELL_KNOWN, AS_PATH, value)
 
 
 def path_text(path: bytes) -> str:
@@ -143,6 +178,74 @@ def path_text(path: bytes) -> str:
             {_AS_SET: "{%s}", _CONFED_SEQUENCE: "(%s)", _CONFED_SET: "[%s]"}.get(kind, "%s") % text
         )
     return " ".join(words)
+
+
+# -- what is known of a route ---------------------------------------------------------------------
+
+
+class Attributes(NamedTuple):
+    """The path attributes of a route, checked; AS numbers in four octets.
+
+    ``kept``: those that pass, ascending by code, without the extended communities, which are
+    split into ``targets`` and ``communities`` (the others, in order; ``communities_flags`` are
+    the attribute's).  ``loop`` says why the route must not be used, if so.  ``discarded`` names
+    what was taken out (RFC 7606 attribute discard).
+    """
+
+    origin: Origin
+    kept: tuple[Attribute, ...]
+    path: AsPath
+    targets: frozenset[bytes]
+    communities: bytes
+    communities_flags: int
+    loop: str
+    discarded: tuple[str, ...]
+
+    def value(self, code: int) -> bytes | None:
+        """The value of an attribute, None where the route has none of that code."""
+        for found in self.kept:
+            if found.code == code:
+                return found.value
+        return None
+
+    def _number(self, code: int, default: int) -> int:
+        value = self.value(code)
+        return default if value is None else int.from_bytes(value, "big")
+
+    @property
+    def as_path(self) -> bytes:
+        """AS_PATH in four octets per number; `path_text` writes it."""
+        return self.path.octets
+
+    @property
+    def as_path_length(self) -> int:
+        return self.path.length
+
+    @property
+    def neighbor_as(self) -> int:
+        return self.path.first
+
+    @property
+    def local_pref(self) -> int:
+        return self._number(LOCAL_PREF, _DEFAULT_LOCAL_PREF)
+
+    @property
+    def med(self) -> int:
+        return self._number(MED, 0)
+
+    @property
+    def origin_code(self) -> int:
+        return self._number(ORIGIN, 0)
+
+    @property
+    def originator_id(self) -> bytes:
+        """ORIGINATOR_ID or, without it, the sender's BGP Identifier (RFC 4456 section 9)."""
+        value = self.value(ORIGINATOR_ID)
+        return self.origin.peer_router_id if value is None else value
+
+    @property
+    def cluster_count(self) -> int:
+        return len(self.value(CLUSTER_LIST) or b"") // 4
 
 
 # -- the checks of RFC 7606 section 7 ------------------------------------------------------------
@@ -190,9 +293,7 @@ _KNOWN: dict[int, _Known] = {
     AS4_AGGREGATOR: _Known("AS4_AGGREGATOR", _OPT_TRANS, _exactly(8), discard=True),
     PMSI_TUNNEL: _Known("PMSI_TUNNEL", _OPT_TRANS, lambda value: len(value) >= 5),
     TUNNEL_ENCAPSULATION: _Known("TUNNEL_ENCAPSULATION", _OPT_TRANS, lambda _: True),
-    IPV6_EXTENDED_COMMUNITIES: _Known(
-        "IPV6 EXTENDED COMMUNITIES", _OPT_TRANS, _groups_of(20), discard=True
-    ),
+    IPV6_EXTENDED_COMMUNITIES: _Known("IPV6 EXTENDED COMMUNITIES", _OPT_TRANS, _groups_of(20)),
     LARGE_COMMUNITIES: _Known("LARGE_COMMUNITIES", _OPT_TRANS, _groups_of(12)),
     PREFIX_SID: _Known("PREFIX_SID", _OPT_TRANS, lambda value: len(value) >= 3, discard=True),
 }
@@ -207,6 +308,7 @@ def is_route_target(community: bytes) -> bool:
     return community[1] == 0x02 and community[0] & 0xBF in (0, 1, 2)
 
 
+@lru_cache(_REMEMBERED)
 def _split_communities(value: bytes) -> tuple[frozenset[bytes], bytes]:
     targets = set()
     others = b""
@@ -225,72 +327,90 @@ def _without_ipv6_targets(value: bytes) -> bytes:
     return b"".join(part for part in parts if part[1] != 0x02)
 
 
-def _read(raw: bytes, origin: Origin, notes: list[str]) -> dict[int, tuple[int, bytes]]:
-    """Attributes by type code after the checks that concern one attribute alone."""
-    values: dict[int, tuple[int, bytes]] = {}
-    at, end = 0, len(raw)
-    while at < end:
-        flags, code = raw[at], raw[at + 1]
-        if flags & EXTENDED_LENGTH:
-            start, size = at + 4, int.from_bytes(raw[at + 2 : at + 4], "big")
-        else:
-            start, size = at + 3, raw[at + 2]
-        at = start + size
-        value = raw[start:at]
-        if code in values:
+class _Reading(NamedTuple):
+    """What one attribute comes to, looked at alone.
+
+    ``kept``: the attribute, if it passes; ``note``: why it was discarded, if that is worth
+    telling; ``withdraw``: why the routes count as withdrawn.
+    """
+
+    code: int
+    kept: Attribute | None
+    note: str = ""
+    withdraw: str = ""
+
+
+@lru_cache(_REMEMBERED)
+def _read(octets: bytes, external: bool) -> _Reading:
+    """Look at one attribute (RFC 7606 section 3 c and section 7); the length was checked."""
+    flags, code = octets[0], octets[1]
+    value = octets[4:] if flags & EXTENDED_LENGTH else octets[3:]
+    known = _KNOWN.get(code)
+    if known is None:
+        if not flags & OPTIONAL:
+            return _Reading(code, None, withdraw=f"unrecognised well-known attribute {code}")
+        if flags & TRANSITIVE:
+            return _Reading(code, attribute(flags & _MEANINGFUL | PARTIAL, code, value))
+        return _Reading(code, None)
+    if known.internal_only and external:
+        return _Reading(code, None, note=f"{known.name} from an external peer")
+    if flags & (OPTIONAL | TRANSITIVE) != known.flags:
+        return _Reading(code, None, withdraw=f"{known.name} with flags {flags:#04x}")
+    if not known.fits(value):
+        problem = f"{known.name} of {len(value)} octets"
+        if code == ORIGIN and len(value) == 1:
+            problem = f"ORIGIN {value[0]}"
+        if known.discard:
+            return _Reading(code, None, note=problem)
+        return _Reading(code, None, withdraw=problem)
+    if code == NEXT_HOP:
+        return _Reading(code, None)  # beside MP_REACH_NLRI it is ignored (RFC 4760 section 3)
+    if code == IPV6_EXTENDED_COMMUNITIES:
+        value = _without_ipv6_targets(value)
+        if not value:
+            return _Reading(code, None)
+    return _Reading(code, attribute(flags & _MEANINGFUL, code, value))
+
+
+def _pick(raw: Iterable[bytes], external: bool, notes: list[str]) -> dict[int, Attribute]:
+    """Those attributes that pass, by code; `TreatAsWithdrawError`."""
+    seen = set()
+    kept: dict[int, Attribute] = {}
+    for octets in raw:
+        code, found, note, withdraw = _read(octets, external)
+        if code in seen:
             notes.append(f"a second attribute of type {code}")
             continue
-        known = _KNOWN.get(code)
-        if known is None:
-            if not flags & OPTIONAL:
-                raise TreatAsWithdrawError(f"unrecognised well-known attribute {code}")
-            if flags & TRANSITIVE:
-                values[code] = flags | PARTIAL, value
-            continue
-        if known.internal_only and origin.external:
-            notes.append(f"{known.name} from an external peer")
-            continue
-        if flags & (OPTIONAL | TRANSITIVE) != known.flags:
-            raise TreatAsWithdrawError(f"{known.name} with flags {flags:#04x}")
-        if not known.fits(value):
-            if not known.discard:
-                raise TreatAsWithdrawError(f"{known.name} of {len(value)} octets")
-            notes.append(f"{known.name} of {len(value)} octets")
-            continue
-        values[code] = flags, value
-    return values
+        seen.add(code)
+        if withdraw:
+            raise TreatAsWithdrawError(withdraw)
+        if found is not None:
+            kept[code] = found
+        elif note:
+            notes.append(note)
+    return kept
 
 
-def _to_four_octets(
-    values: dict[int, tuple[int, bytes]], origin: Origin, notes: list[str]
-) -> list[tuple[int, list[int]]]:
-    """Bring AS_PATH and AGGREGATOR to four-octet AS numbers (RFC 6793 section 4.2.3)."""
-    path_flags, path = values[AS_PATH]
-    segments = _segments(path, 4 if origin.asn4 else 2)
-    as4_path = values.pop(AS4_PATH, None)
-    as4_aggregator = values.pop(AS4_AGGREGATOR, None)
-    aggregator = values.get(AGGREGATOR)
-    if aggregator is not None and len(aggregator[1]) != (8 if origin.asn4 else 6):
-        notes.append(f"AGGREGATOR of {len(aggregator[1])} octets")
-        del values[AGGREGATOR]
-        aggregator = None
-    if origin.asn4:
-        return segments
+def _to_four_octets(kept: dict[int, Attribute], notes: list[str]) -> AsPath:
+    """Bring AS_PATH and AGGREGATOR of an old speaker to four octets (RFC 6793 section 4.2.3)."""
+    segments = _segments(kept[AS_PATH].value, 2)
+    as4_path = kept.pop(AS4_PATH, None)
+    as4_aggregator = kept.pop(AS4_AGGREGATOR, None)
+    aggregator = kept.get(AGGREGATOR)
     if aggregator is not None:
-        flags, value = aggregator
-        asn = int.from_bytes(value[:2], "big")
-        if as4_aggregator is not None and asn != AS_TRANS:
+        asn = int.from_bytes(aggregator.value[:2], "big")
+        value = asn.to_bytes(4, "big") + aggregator.value[2:]
+        if as4_aggregator is not None and asn == AS_TRANS:
+            value = as4_aggregator.value
+        elif as4_aggregator is not None:
             # The aggregating router speaks two octets: both companions are stale.
             as4_path = None
-        if as4_aggregator is not None and asn == AS_TRANS:
-            values[AGGREGATOR] = flags, as4_aggregator[1]
-        else:
-            values[AGGREGATOR] = flags, asn.to_bytes(4, "big") + value[2:]
+        kept[AGGREGATOR] = attribute(aggregator.flags, AGGREGATOR, value)
     if as4_path is not None:
         try:
             tail = [
                 segment
-                for segment in _segments(as4_path[1], 4)
+                for segment in _segments(as4_path.value, 4)
                 if segment[0] in (_AS_SET, _AS_SEQUENCE)
             ]
         except TreatAsWithdrawError as error:
@@ -299,11 +419,12 @@ def _to_four_octets(
             missing = _length(segments) - _length(tail)
             if missing >= 0:
                 segments = _leading(segments, missing) + tail
-    values[AS_PATH] = path_flags, _path_octets(segments, 4)
-    return segments
+    octets = _path_octets(segments, 4)
+    kept[AS_PATH] = attribute(kept[AS_PATH].flags, AS_PATH, octets)
+    return _as_path(segments, octets)
 
 
-def _leading(segments: list[tuple[int, list[int]]], count: int) -> list[tuple[int, list[int]]]:
+def _leading(segments: _Segments, count: int) -> _Segments:
     """The first segments, cut so that they add up to a path length of ``count``."""
     found = []
     for kind, numbers in segments:
@@ -318,92 +439,98 @@ def _leading(segments: list[tuple[int, list[int]]], count: int) -> list[tuple[in
     return found
 
 
-def _loop(
-    values: dict[int, tuple[int, bytes]], segments: list[tuple[int, list[int]]], origin: Origin
-) -> str:
+def _loop(kept: dict[int, Attribute], path: AsPath, origin: Origin) -> str:
     """Why the route has been here before, or an empty string."""
-    if any(origin.local_asn in numbers for _, numbers in segments):
+    if origin.local_asn in path.numbers:
         return f"AS loop: our AS {origin.local_asn} is in the AS_PATH"
-    if values.get(ORIGINATOR_ID, (0, b""))[1] == origin.router_id:
+    originator = kept.get(ORIGINATOR_ID)
+    if originator is not None and originator.value == origin.router_id:
         return "reflection loop: ORIGINATOR_ID is our router id"
-    clusters = values.get(CLUSTER_LIST, (0, b""))[1]
-    if origin.router_id in (clusters[at : at + 4] for at in range(0, len(clusters), 4)):
-        return "reflection loop: our cluster id is in the CLUSTER_LIST"
+    clusters = kept.get(CLUSTER_LIST)
+    if clusters is not None:
+        value = clusters.value
+        if origin.router_id in (value[at : at + 4] for at in range(0, len(value), 4)):
+            return "reflection loop: our cluster id is in the CLUSTER_LIST"
     return ""
 
 
-def parse(raw: bytes, origin: Origin) -> Attributes:
-    """Check and take apart the path attributes of an UPDATE.
+def parse(raw: Sequence[bytes], origin: Origin) -> Attributes:
+    """Check the path attributes of an UPDATE that announces.
 
-    ``raw``: the attributes one after the other, cut where their lengths say, without
-    MP_REACH_NLRI and MP_UNREACH_NLRI.  Raises `TreatAsWithdrawError`.
+    ``raw``: one attribute each, cut where its length says, without MP_REACH_NLRI and
+    MP_UNREACH_NLRI.  Raises `TreatAsWithdrawError`.
     """
     notes: list[str] = []
-    values = _read(raw, origin, notes)
-    for code in (ORIGIN, AS_PATH):
-        if code not in values:
-            raise TreatAsWithdrawError(f"{_KNOWN[code].name} is missing")
-    # NEXT_HOP beside MP_REACH_NLRI is ignored (RFC 4760 section 3).
-    values.pop(NEXT_HOP, None)
-    segments = _to_four_octets(values, origin, notes)
-    targets, communities = _split_communities(values.pop(EXTENDED_COMMUNITIES, (0, b""))[1])
-    if IPV6_EXTENDED_COMMUNITIES in values:
-        flags, value = values.pop(IPV6_EXTENDED_COMMUNITIES)
-        if kept := _without_ipv6_targets(value):
-            values[IPV6_EXTENDED_COMMUNITIES] = flags, kept
-    first = segments[0][1][0] if segments and segments[0][0] == _AS_SEQUENCE else 0
-    local_pref = values.get(LOCAL_PREF)
+    kept = _pick(raw, origin.external, notes)
+    if ORIGIN not in kept or AS_PATH not in kept:
+        missing = ORIGIN if ORIGIN not in kept else AS_PATH
+        raise TreatAsWithdrawError(f"{_KNOWN[missing].name} is missing")
+    aggregator = kept.get(AGGREGATOR)
+    if aggregator is not None and len(aggregator.value) != (8 if origin.asn4 else 6):
+        notes.append(f"AGGREGATOR of {len(aggregator.value)} octets")
+        del kept[AGGREGATOR]
+    if origin.asn4:
+        kept.pop(AS4_PATH, None)
+        kept.pop(AS4_AGGREGATOR, None)
+        path = _four_octet_path(kept[AS_PATH].value)
+    else:
+        path = _to_four_octets(kept, notes)
+    if path.confederation and origin.external:
+        # RFC 5065 section 5; we are in no confederation.
+        raise TreatAsWithdrawError("AS_PATH with a confederation's segments")
+    communities = kept.pop(EXTENDED_COMMUNITIES, None)
+    targets, others = _split_communities(communities.value if communities else b"")
+    codes = list(kept)
+    ascending = sorted(codes)
     return Attributes(
-        origin=origin,
-        values=dict(sorted(values.items())),
-        targets=targets,
-        communities=communities,
-        loop=_loop(values, segments, origin),
-        discarded=tuple(notes),
-        local_pref=int.from_bytes(local_pref[1], "big") if local_pref else _DEFAULT_LOCAL_PREF,
-        as_path_length=_length(segments),
-        origin_code=values[ORIGIN][1][0],
-        med=int.from_bytes(values[MED][1], "big") if MED in values else 0,
-        neighbor_as=first,
-        originator_id=values.get(ORIGINATOR_ID, (0, origin.peer_router_id))[1],
-        cluster_count=len(values.get(CLUSTER_LIST, (0, b""))[1]) // 4,
-        as_path=values[AS_PATH][1],
+        origin,
+        tuple(kept.values()) if codes == ascending else tuple(kept[code] for code in ascending),
+        path,
+        targets,
+        others,
+        communities.flags if communities else _OPT_TRANS,
+        _loop(kept, path, origin),
+        tuple(notes),
     )
+
+
+def check(raw: Sequence[bytes], origin: Origin) -> None:
+    """Check attributes that announce nothing, and so may be incomplete.
+
+    Raises `TreatAsWithdrawError`.
+    """
+    kept = _pick(raw, origin.external, [])
+    if AS_PATH in kept:
+        _segments(kept[AS_PATH].value, 4 if origin.asn4 else 2)
 
 
 # -- the way out ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What kind of peer attributes are written for."""
+class Kind(NamedTuple):
+    """What kind of peer UPDATEs are written for; ``message_size``: the most octets of one."""
 
     external: bool
     asn4: bool
+    message_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rendering:
+class Rendering(NamedTuple):
     """Attributes for one kind of peer, before and after its extended communities."""
 
     before: bytes
     communities: bytes
+    communities_flags: int
     after: bytes
 
     def with_targets(self, targets: tuple[bytes, ...]) -> bytes:
         """The path attributes to send, the route targets in front of the other communities."""
-        value = b"".join(targets) + self.communities
-        return self.before + _attribute(_OPT_TRANS, EXTENDED_COMMUNITIES, value) + self.after
-
-
-def _attribute(flags: int, code: int, value: bytes) -> bytes:
-    if len(value) > 255:
-        return (
-            bytes((flags & ~EXTENDED_LENGTH | EXTENDED_LENGTH, code))
-            + len(value).to_bytes(2, "big")
-            + value
-        )
-    return bytes((flags & ~EXTENDED_LENGTH, code, len(value))) + value
+        value = b"".join((*targets, self.communities))
+        if len(value) > 255:
+            head = attribute(self.communities_flags, EXTENDED_COMMUNITIES, value).octets
+            return self.before + head + self.after
+        head = bytes((self.communities_flags, EXTENDED_COMMUNITIES, len(value)))
+        return b"".join((self.before, head, value, self.after))
 
 
 def _transitive_only(communities: bytes) -> bytes:
@@ -411,57 +538,74 @@ def _transitive_only(communities: bytes) -> bytes:
     return b"".join(part for part in parts if not part[0] & 0x40)
 
 
-def _for_external(attributes: Attributes, values: dict[int, tuple[int, bytes]]) -> None:
+def _for_external(attributes: Attributes, values: dict[int, Attribute]) -> None:
     origin = attributes.origin
     for code in (LOCAL_PREF, ORIGINATOR_ID, CLUSTER_LIST):
         values.pop(code, None)
-    if origin.external or attributes.as_path_length:
+    if origin.external or attributes.path.length:
         values.pop(MED, None)
-    flags, path = values[AS_PATH]
-    values[AS_PATH] = flags, _prepend(path, origin.local_asn)
+    values[AS_PATH] = _prepended(attributes.path.octets, origin.local_asn)
 
 
-def _for_internal(attributes: Attributes, values: dict[int, tuple[int, bytes]]) -> None:
+def _for_internal(attributes: Attributes, values: dict[int, Attribute]) -> None:
     origin = attributes.origin
     if LOCAL_PREF not in values:
-        values[LOCAL_PREF] = _WELL_KNOWN, _DEFAULT_LOCAL_PREF.to_bytes(4, "big")
+        values[LOCAL_PREF] = attribute(
+            _WELL_KNOWN, LOCAL_PREF, _DEFAULT_LOCAL_PREF.to_bytes(4, "big")
+        )
     if origin.external:
         return
-    values.setdefault(ORIGINATOR_ID, (_OPT_NON, origin.peer_router_id))
-    clusters = values.get(CLUSTER_LIST, (0, b""))[1]
-    values[CLUSTER_LIST] = _OPT_NON, origin.router_id + clusters
+    if ORIGINATOR_ID not in values:
+        values[ORIGINATOR_ID] = _originator(origin.peer_router_id)
+    before = values.get(CLUSTER_LIST)
+    values[CLUSTER_LIST] = _clusters(origin.router_id, before.value if before else b"")
 
 
-def _to_two_octets(values: dict[int, tuple[int, bytes]]) -> None:
+@lru_cache(_REMEMBERED)
+def _originator(router_id: bytes) -> Attribute:
+    return attribute(_OPT_NON, ORIGINATOR_ID, router_id)
+
+
+@lru_cache(_REMEMBERED)
+def _clusters(router_id: bytes, before: bytes) -> Attribute:
+    return attribute(_OPT_NON, CLUSTER_LIST, router_id + before)
+
+
+def _to_two_octets(values: dict[int, Attribute]) -> None:
     """Write AS_PATH and AGGREGATOR for an old speaker (RFC 6793 section 4.2.2)."""
-    flags, path = values[AS_PATH]
-    segments = _segments(path, 4)
-    values[AS_PATH] = flags, _path_octets(segments, 2)
+    path = values[AS_PATH]
+    segments = _segments(path.value, 4)
+    values[AS_PATH] = attribute(path.flags, AS_PATH, _path_octets(segments, 2))
     if any(number > 0xFFFF for _, numbers in segments for number in numbers):
         plain = [segment for segment in segments if segment[0] in (_AS_SET, _AS_SEQUENCE)]
-        values[AS4_PATH] = _OPT_TRANS, _path_octets(plain, 4)
-    if AGGREGATOR in values:
-        flags, value = values[AGGREGATOR]
+        values[AS4_PATH] = attribute(_OPT_TRANS, AS4_PATH, _path_octets(plain, 4))
+    aggregator = values.get(AGGREGATOR)
+    if aggregator is not None:
+        flags, value = aggregator.flags, aggregator.value
         asn = int.from_bytes(value[:4], "big")
         if asn > 0xFFFF:
-            values[AS4_AGGREGATOR] = _OPT_TRANS, value
+            values[AS4_AGGREGATOR] = attribute(_OPT_TRANS, AS4_AGGREGATOR, value)
             asn = AS_TRANS
-        values[AGGREGATOR] = flags, asn.to_bytes(2, "big") + value[4:]
+        values[AGGREGATOR] = attribute(flags, AGGREGATOR, asn.to_bytes(2, "big") + value[4:])
 
 
 def render(attributes: Attributes, kind: Kind) -> Rendering:
     """The attributes as one kind of peer gets them."""
-    values = dict(attributes.values)
+    values = {each.code: each for each in attributes.kept}
     communities = attributes.communities
     if kind.external:
         _for_external(attributes, values)
-        communities = _transitive_only(communities)
+        if communities:
+            communities = _transitive_only(communities)
     else:
         _for_internal(attributes, values)
     if not kind.asn4:
         _to_two_octets(values)
-    before, after = bytearray(), bytearray()
-    for code in sorted(values):
-        part = before if code < EXTENDED_COMMUNITIES else after
-        part += _attribute(values[code][0], code, values[code][1])
-    return Rendering(bytes(before), communities, bytes(after))
+    # The code comes first in an `Attribute`, so they sort by it.
+    ordered = sorted(values.values())
+    return Rendering(
+        b"".join([each.octets for each in ordered if each.code < EXTENDED_COMMUNITIES]),
+        communities,
+        attributes.communities_flags,
+        b"".join([each.octets for each in ordered if each.code > EXTENDED_COMMUNITIES]),
+    )

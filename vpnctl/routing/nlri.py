@@ -26,9 +26,8 @@ from vpnctl.model import EVPN, VPLS, VPNV4, VPNV6, Family, RouteDistinguisher
 
 _OCTET = [bytes((value,)) for value in range(256)]
 
-_LABEL_OCTETS = 3
-_RD_OCTETS = 8
-_BOTTOM_OF_STACK = 0x01
+#: A label of three octets and a route distinguisher of eight stand before the prefix.
+_VPN_OVERHEAD_BITS = 8 * (3 + 8)
 
 #: EVPN route types with a layout that we know (RFC 7432 section 7, RFC 9136 section 3.1).
 _ETHERNET_AD, _MAC_IP, _MULTICAST, _ETHERNET_SEGMENT, _IP_PREFIX = 1, 2, 3, 4, 5
@@ -39,36 +38,26 @@ class MalformedNlriError(ValueError):
 
 
 class NlriFramingError(ValueError):
-    """The field cannot be cut into NLRI at all (RFC 7606 section 5.3)."""
+    """Where the NLRI of a field begin and end cannot be told (RFC 7606 section 5.3)."""
 
 
 def _vpn_key(nlri: bytes, most_bits: int) -> bytes:
-    bits = nlri[0]
-    start = 1
-    # A withdrawal carries label 0x800000 (RFC 8277 section 2.4) or, from old speakers, 0.
-    while True:
-        label_end = start + _LABEL_OCTETS
-        if label_end + _RD_OCTETS > len(nlri):
-            raise MalformedNlriError("label stack and RD do not fit the NLRI")
-        label = nlri[start:label_end]
-        start = label_end
-        if label[2] & _BOTTOM_OF_STACK or label in (b"\x80\x00\x00", b"\x00\x00\x00"):
-            break
-    prefix_bits = bits - 8 * (start - 1 + _RD_OCTETS)
+    # Without the Multiple Labels capability there is one label of three octets, whatever its
+    # bottom-of-stack bit says, and a withdrawal has anything in its place (RFC 8277 section 2).
+    prefix_bits = nlri[0] - _VPN_OVERHEAD_BITS
     if not 0 <= prefix_bits <= most_bits:
-        raise MalformedNlriError(f"a prefix of {prefix_bits} bits")
-    value = nlri[start:]
+        raise NlriFramingError(f"a VPN-IP NLRI of {nlri[0]} bits")
     spare = -prefix_bits & 7
-    if spare and value[-1] & ((1 << spare) - 1):
+    if spare and nlri[-1] & ((1 << spare) - 1):
         # Trailing bits are irrelevant (RFC 4271 section 4.3) and must not make another route.
-        value = value[:-1] + _OCTET[value[-1] >> spare << spare]
-    return _OCTET[prefix_bits] + value
+        nlri = nlri[:-1] + _OCTET[nlri[-1] >> spare << spare]
+    return _OCTET[prefix_bits] + nlri[4:]
 
 
 def _vpnv4_key(nlri: bytes) -> bytes:
-    # The one-label NLRI of a byte-aligned prefix is nearly every NLRI that exists.
+    # A byte-aligned prefix is nearly every NLRI that exists.
     bits = nlri[0]
-    if bits <= 120 and not bits & 7 and bits >= 88 and nlri[3] & _BOTTOM_OF_STACK:
+    if not bits & 7 and 88 <= bits <= 120:
         return _OCTET[bits - 88] + nlri[4:]
     return _vpn_key(nlri, 32)
 
@@ -109,7 +98,8 @@ def _evpn_key(nlri: bytes) -> bytes:
     raise MalformedNlriError(f"an EVPN type {kind} NLRI of {value} octets")
 
 
-#: family -> function from the octets of one NLRI to its key; raises `MalformedNlriError`.
+#: family -> function from the octets of one NLRI to its key; raises `MalformedNlriError` or
+#: `NlriFramingError`.
 KEY_OF: dict[Family, Callable[[bytes], bytes]] = {
     VPNV4: _vpnv4_key,
     VPNV6: _vpnv6_key,

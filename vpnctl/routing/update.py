@@ -7,9 +7,10 @@ be found, otherwise a `Received` whose ``malformed`` says why its routes count a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from struct import Struct
+from typing import NamedTuple
 
-from vpnctl.model import EVPN, FAMILIES, VPLS, VPNV4, VPNV6, Family
+from vpnctl.model import EVPN, VPLS, VPNV4, VPNV6, Family
 from vpnctl.routing.attributes import (
     EXTENDED_LENGTH,
     MP_REACH_NLRI,
@@ -22,14 +23,13 @@ HEADER_OCTETS = 19
 MARKER = b"\xff" * 16
 _UPDATE, _ROUTE_REFRESH = 2, 5
 
-_FAMILY_OF = {family.octets: family for family in FAMILIES.values()}
-
-#: Legal lengths of the next hop: an address, or an RD and an address, once or with a link-local.
-_NEXT_HOP_OCTETS: dict[Family, frozenset[int]] = {
-    VPNV4: frozenset((12, 24, 48)),
-    VPNV6: frozenset((24, 48)),
-    VPLS: frozenset((4, 16)),
-    EVPN: frozenset((4, 16)),
+#: Legal lengths of the next hop, by family: an address, or an RD and an address, once or with a
+#: link-local one.
+_NEXT_HOP_OCTETS: dict[bytes, frozenset[int]] = {
+    VPNV4.octets: frozenset((12, 24, 48)),
+    VPNV6.octets: frozenset((24, 48)),
+    VPLS.octets: frozenset((4, 16)),
+    EVPN.octets: frozenset((4, 16)),
 }
 
 
@@ -46,31 +46,33 @@ class SessionResetError(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """One UPDATE taken apart, its attributes not yet looked at.
 
+    Families are AFI and SAFI (3 octets); one that we do not know counts as not there.
     ``reach``: family, next hop and NLRI field of MP_REACH_NLRI; ``unreach``: family and NLRI
-    field of MP_UNREACH_NLRI; ``attributes``: all others, concatenated; ``nlri_at``: where in the
-    message body the NLRI field of MP_REACH_NLRI begins and ends; ``malformed``: why the
-    reachable routes count as withdrawn, or an empty string.
+    field of MP_UNREACH_NLRI; ``attributes``: each of the others, whole; ``nlri_at``: where in the
+    message body the NLRI field of MP_REACH_NLRI begins and ends; ``announces``: whether there is
+    any reachable NLRI, of whatever family; ``malformed``: why the reachable routes count as
+    withdrawn, or an empty string.
     """
 
-    reach: tuple[Family, bytes, bytes] | None
-    unreach: tuple[Family, bytes] | None
-    attributes: bytes
+    reach: tuple[bytes, bytes, bytes] | None
+    unreach: tuple[bytes, bytes] | None
+    attributes: list[bytes]
     nlri_at: tuple[int, int]
+    announces: bool
     malformed: str
 
 
-def _reach(value: bytes) -> tuple[Family | None, bytes, int]:
+def _reach(value: bytes) -> tuple[bytes, bytes, int]:
     """Family, next hop, and where the NLRI begin within the value of MP_REACH_NLRI."""
     if len(value) < 5 or 4 + value[3] >= len(value):
         raise SessionResetError(3, 9, f"MP_REACH_NLRI of {len(value)} octets")
-    family = _FAMILY_OF.get(value[:3])
+    family = value[:3]
     stop = 4 + value[3]
-    if family is not None and value[3] not in _NEXT_HOP_OCTETS[family]:
-        raise SessionResetError(3, 9, f"a {family} next hop of {value[3]} octets")
+    if value[3] not in _NEXT_HOP_OCTETS.get(family, (value[3],)):
+        raise SessionResetError(3, 9, f"a next hop of {value[3]} octets in MP_REACH_NLRI")
     return family, value[4:stop], stop + 1
 
 
@@ -82,79 +84,74 @@ def parse(body: bytes) -> Received:
     end = len(body)
     if end < 4:
         raise SessionResetError(3, 1, f"an UPDATE body of {end} octets")
-    withdrawn = int.from_bytes(body[:2], "big")
-    at = 4 + withdrawn
+    at = 4 + (body[0] << 8 | body[1])
     if at > end:
         raise SessionResetError(3, 1, "Withdrawn Routes Length is beyond the message")
-    stop = at + int.from_bytes(body[at - 2 : at], "big")
+    stop = at + (body[at - 2] << 8 | body[at - 1])
     if stop > end:
         raise SessionResetError(3, 1, "Total Path Attribute Length is beyond the message")
 
-    reach: tuple[Family, bytes, bytes] | None = None
-    unreach: tuple[Family, bytes] | None = None
+    reach: tuple[bytes, bytes, bytes] | None = None
+    unreach: tuple[bytes, bytes] | None = None
     seen_reach = seen_unreach = False
     nlri_at = (0, 0)
-    others: list[bytes] = []
-    run = at  # where the attributes begin that are not copied to ``others`` yet
+    attributes: list[bytes] = []
     malformed = ""
     while at < stop:
         flags = body[at]
-        if flags & EXTENDED_LENGTH:
-            start = at + 4
-            size = int.from_bytes(body[at + 2 : start], "big") if start <= stop else 0
-        else:
-            start = at + 3
-            size = body[at + 2] if start <= stop else 0
-        after = start + size
-        if start > stop or after > stop:
-            malformed = "an attribute runs over the Total Path Attribute Length"
-            others.append(body[run:at])
-            run = stop
+        start = at + (4 if flags & EXTENDED_LENGTH else 3)
+        if start > stop:
+            malformed = "an attribute's header runs over the Total Path Attribute Length"
             break
         code = body[at + 1]
-        if code in (MP_REACH_NLRI, MP_UNREACH_NLRI):
-            others.append(body[run:at])
-            run = after
-            value = body[start:after]
+        size = body[start - 1]
+        if flags & EXTENDED_LENGTH:
+            size |= body[start - 2] << 8
+        after = start + size
+        if after > stop:
+            if code in (MP_REACH_NLRI, MP_UNREACH_NLRI):
+                raise SessionResetError(3, 1, f"attribute {code} runs over the message's")
+            malformed = f"attribute {code} runs over the Total Path Attribute Length"
+            break
+        if code == MP_REACH_NLRI:
+            if seen_reach:
+                raise SessionResetError(3, 1, "two MP_REACH_NLRI in one UPDATE")
+            seen_reach = True
+            family, next_hop, offset = _reach(body[start:after])
+            if family in _NEXT_HOP_OCTETS:
+                nlri_at = start + offset, after
+                reach = family, next_hop, body[nlri_at[0] : after]
             if flags & (OPTIONAL | TRANSITIVE) != OPTIONAL:
-                malformed = f"attribute {code} with flags {flags:#04x}"
-            if code == MP_REACH_NLRI:
-                if seen_reach:
-                    raise SessionResetError(3, 1, "two MP_REACH_NLRI in one UPDATE")
-                seen_reach = True
-                family, next_hop, offset = _reach(value)
-                if family is not None:
-                    reach = family, next_hop, value[offset:]
-                    nlri_at = start + offset, after
-            else:
-                if seen_unreach:
-                    raise SessionResetError(3, 1, "two MP_UNREACH_NLRI in one UPDATE")
-                seen_unreach = True
-                if size < 3:
-                    raise SessionResetError(3, 9, f"MP_UNREACH_NLRI of {size} octets")
-                family_of = _FAMILY_OF.get(value[:3])
-                if family_of is not None:
-                    unreach = family_of, value[3:]
+                malformed = f"MP_REACH_NLRI with flags {flags:#04x}"
+        elif code == MP_UNREACH_NLRI:
+            if seen_unreach:
+                raise SessionResetError(3, 1, "two MP_UNREACH_NLRI in one UPDATE")
+            seen_unreach = True
+            if size < 3:
+                raise SessionResetError(3, 9, f"MP_UNREACH_NLRI of {size} octets")
+            if body[start : start + 3] in _NEXT_HOP_OCTETS:
+                unreach = body[start : start + 3], body[start + 3 : after]
+            if flags & (OPTIONAL | TRANSITIVE) != OPTIONAL:
+                malformed = f"MP_UNREACH_NLRI with flags {flags:#04x}"
+        else:
+            attributes.append(body[at:after])
         at = after
-    others.append(body[run:stop])
-    if malformed and not seen_reach and not seen_unreach:
+    announces = seen_reach or stop < end
+    if malformed and not announces and (at < stop or attributes):
         # Which routes it is about is anybody's guess (RFC 7606 section 5.2).
         raise SessionResetError(3, 1, malformed)
-    return Received(reach, unreach, b"".join(others), nlri_at, malformed)
+    return Received(reach, unreach, attributes, nlri_at, announces, malformed)
 
 
 # -- the way out ----------------------------------------------------------------------------------
 
 
+_HEAD = Struct("!16sHBHH")
+
+
 def _message(attributes: bytes) -> bytes:
-    size = HEADER_OCTETS + 4 + len(attributes)
-    return (
-        MARKER
-        + size.to_bytes(2, "big")
-        + b"\x02\x00\x00"
-        + len(attributes).to_bytes(2, "big")
-        + attributes
-    )
+    size = len(attributes)
+    return _HEAD.pack(MARKER, HEADER_OCTETS + 4 + size, _UPDATE, 0, size) + attributes
 
 
 #: Octets of an UPDATE that announces, without next hop, NLRI and other attributes.
@@ -182,19 +179,22 @@ def chunks(nlris: Iterable[bytes], room: int) -> Iterator[bytes]:
         yield b"".join(part)
 
 
-def announce(family: Family, next_hop: bytes, field: bytes, attributes: bytes) -> bytes:
-    """An UPDATE announcing the NLRI of ``field``; MP_REACH_NLRI first (RFC 7606 section 5.1)."""
-    size = 5 + len(next_hop) + len(field)
-    return _message(
-        bytes((OPTIONAL | EXTENDED_LENGTH, MP_REACH_NLRI))
-        + size.to_bytes(2, "big")
-        + family.octets
-        + bytes((len(next_hop),))
-        + next_hop
-        + b"\x00"
-        + field
-        + attributes
-    )
+_REACH_HEAD = Struct("!BBH3sB")
+
+
+def reach(family: bytes, next_hop: bytes, field: bytes) -> bytes:
+    """MP_REACH_NLRI for the NLRI of ``field``; ``family``: AFI and SAFI, 3 octets."""
+    hop = len(next_hop)
+    size = 5 + hop + len(field)
+    head = _REACH_HEAD.pack(OPTIONAL | EXTENDED_LENGTH, MP_REACH_NLRI, size, family, hop)
+    return b"".join((head, next_hop, b"\x00", field))
+
+
+def announce(reach: bytes, attributes: bytes) -> bytes:
+    """An UPDATE that announces; MP_REACH_NLRI comes first (RFC 7606 section 5.1)."""
+    size = len(reach) + len(attributes)
+    head = _HEAD.pack(MARKER, HEADER_OCTETS + 4 + size, _UPDATE, 0, size)
+    return b"".join((head, reach, attributes))
 
 
 def withdraw(family: Family, nlris: Sequence[bytes], message_size: int) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ A node is a `SiteOfVpn`; an edge leads from the speaker to the hearer.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import permutations
 
 import networkx as nx
 
@@ -16,7 +17,8 @@ Link = tuple[SiteOfVpn, SiteOfVpn]
 
 def full_mesh(members: Iterable[SiteOfVpn]) -> nx.DiGraph[SiteOfVpn]:
     """Everybody hears everybody else."""
-    return hub_and_spoke(everybody := list(members), everybody)
+    everybody = list(members)
+    return explicit(everybody, permutations(everybody, 2))
 
 
 def hub_and_spoke(members: Iterable[SiteOfVpn], hubs: Iterable[SiteOfVpn]) -> nx.DiGraph[SiteOfVpn]:

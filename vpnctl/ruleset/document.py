@@ -243,7 +243,7 @@ _EXPLANATIONS = {
     ),
     "did not find expected node content": (
         "a value is missing here, or a bracket is not closed",
-        "write the value, or close the [ or { that began before",
+        "write it, close the [ or { that began before, or quote text that begins with : or [",
     ),
     "found unexpected end of stream": (
         "the file ends within a quoted text",
@@ -252,6 +252,10 @@ _EXPLANATIONS = {
     "found character that cannot start any token": (
         "no value can begin with this character",
         "put the text in quotes",
+    ),
+    "found unexpected ':'": (
+        "a colon where none can be",
+        "quote text that ends with a colon",
     ),
     "did not find expected <document start>": (
         "something follows the end of the document",

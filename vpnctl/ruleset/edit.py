@@ -174,6 +174,11 @@ def _line_at(text: str, offset: int) -> _Line:
     return _Line(start, ending.start(), ending.end())
 
 
+def _ending_before(text: str, start: int) -> int:
+    """Offset of the line ending that precedes the line which begins at ``start``."""
+    return start - (2 if text.endswith("\r\n", 0, start) else 1)
+
+
 def _newline_of(text: str) -> str:
     ending = _NEWLINE.search(text)
     return "\n" if ending is None else ending[0]
@@ -257,7 +262,7 @@ def _dash(text: str, sites: Sequence, item: Node) -> int:
     column = sites.place.column - 1
     line = _line_at(text, item.start)
     while text[line.start + column : line.start + column + 1] != "-":
-        line = _line_at(text, line.start - 1)
+        line = _line_at(text, _ending_before(text, line.start))
     return line.start + column
 
 
@@ -281,5 +286,5 @@ def _remove_block(text: str, sites: Sequence, index: int) -> str:
     start = first_line.start
     if last_line.next == last_line.end:
         # The text ends without a line ending, and shall again.
-        start = _line_at(text, start - 1).end
+        start = _ending_before(text, start)
     return text[:start] + text[last_line.next :]

@@ -19,9 +19,10 @@ from vpnctl.ruleset import connectivity
 from vpnctl.ruleset.allocation import Register, allocate
 from vpnctl.ruleset.claims import ROUTE_TARGET, VNI, Claims
 from vpnctl.ruleset.document import DocumentError, parse
-from vpnctl.ruleset.draft import Draft, Extranet, Member, draft, name_in, vlan_space
+from vpnctl.ruleset.draft import Draft, Extranet, Member, draft, name_in
 from vpnctl.ruleset.mistake import Mistake, choices, suggestion
 from vpnctl.ruleset.network import NETWORK_FILES, NetworkView, read_network
+from vpnctl.ruleset.numbers import vlan_space
 from vpnctl.ruleset.reading import read
 from vpnctl.ruleset.vpn_file import VpnFile
 
@@ -94,11 +95,11 @@ def load(
     Raises `PolicyError` with every mistake of all files, in the order of their places.  Where two
     files want one number, the one that changed since ``previous`` is the one to blame.
     """
-    if previous is not None and not allocations:
-        allocations = previous.allocations
+    if previous is not None and allocations is not previous.allocations:
+        allocations = frozenset(allocations) or previous.allocations
     if (
         previous is not None
-        and allocations is previous.allocations
+        and allocations == previous.allocations
         and files.get(previous._state.view.file) == previous._state.network_content
     ):
         loading = _Loading(files, previous._state.copy(), previous.ruleset.vpns)

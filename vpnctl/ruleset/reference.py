@@ -22,8 +22,9 @@ A policy directory holds one `network.yaml` and one file (`*.yaml` or `*.yml`) p
 
 - Names have letters, digits, `-`, `_` and `.`, begin with a letter or digit, and have at most 63
   characters.
-- Nothing needs quotes: `65000:100`, `no` and `1.10` mean what they look like.  Anchors, aliases,
-  tags, tabs in the indentation, and several documents in one file are refused.
+- `65000:100`, `no` and `1.10` mean what they look like and need no quotes; within brackets, text
+  that begins with a colon or a bracket does: `["::1", "[::1]:1790"]`.  Anchors, aliases, tags,
+  tabs in the indentation, and several documents in one file are refused.
 - A key that takes a list takes a single value too (`hubs: e2-hq`), where the table says *one or
   more*.
 - What is left out is allocated and kept.  A number that is written explicitly always wins: an

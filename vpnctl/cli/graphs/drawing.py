@@ -83,7 +83,9 @@ def draw_vpns(vpns: Sequence[Vpn]) -> Drawing:
         for speaker in _speakers(endpoint)
         if speaker in drawn
     }
-    return Drawing("VPNs: who hears whom", Layout.RING, groups, tuple(_joined(heard)))
+    arrows = tuple(_joined(heard))
+    across = " (dashed: extranet)" if any(arrow.dashed for arrow in arrows) else ""
+    return Drawing(f"VPNs: who hears whom{across}", Layout.RING, groups, arrows)
 
 
 def draw_targets(vpns: Sequence[Vpn]) -> Drawing:

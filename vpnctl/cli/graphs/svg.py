@@ -1,8 +1,9 @@
 """A drawing as SVG, laid out here: no other program is needed, and the same input looks the same.
 
 In `Layout.RING` every group is a panel with its boxes on an ellipse, the one box that has a part
-in every arrow of the group (a hub) in the middle.  In `Layout.COLUMNS` every group is a band and
-its boxes stand in columns.  Colours follow the reader's light or dark scheme.
+in every arrow of the group (a hub) in the middle; where arrows run between groups, the panels
+stand below each other and those arrows bow out to the right.  In `Layout.COLUMNS` every group is
+a band and its boxes stand in columns.  Colours follow the reader's light or dark scheme.
 """
 
 from __future__ import annotations
@@ -94,8 +95,10 @@ def render(drawing: Drawing) -> str:
     panels = _bands(drawing) if columns else _rings(drawing)
     width = max([panel.rect.x + panel.rect.width for panel in panels], default=300.0) + _MARGIN
     height = max([panel.rect.y + panel.rect.height for panel in panels], default=_TOP) + _MARGIN
-    width = max(width, _MARGIN * 2 + len(drawing.title) * 10)
+    width = max(width, _MARGIN * 2 + len(drawing.title) * 11)
     places = {key: rect for panel in panels for key, rect in panel.boxes.items()}
+    if not columns:
+        width = max([width, *(reach + _MARGIN for reach in _reaches(drawing, places))])
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}"'
         f' width="{width:.0f}" height="{height:.0f}" role="img">',
@@ -132,12 +135,14 @@ def _size(box: Box) -> tuple[float, float]:
 
 def _rings(drawing: Drawing) -> list[_Panel]:
     """Panels in rows, each row as high as its highest panel."""
-    laid = [_ring(group, drawing.arrows) for group in drawing.groups]
+    stacked = any(arrow.dashed for arrow in drawing.arrows)
+    laid = [_ring(group, drawing.arrows, stacked) for group in drawing.groups]
     panels: list[_Panel] = []
     y = _TOP
-    for first in range(0, len(laid), _PANELS_PER_ROW):
+    per_row = 1 if stacked else _PANELS_PER_ROW
+    for first in range(0, len(laid), per_row):
         x = _MARGIN
-        row = laid[first : first + _PANELS_PER_ROW]
+        row = laid[first : first + per_row]
         for panel in row:
             panels.append(panel.moved(x, y))
             x += panel.rect.width + _GAP
@@ -145,7 +150,23 @@ def _rings(drawing: Drawing) -> list[_Panel]:
     return panels
 
 
-def _ring(group: Group, arrows: Iterable[Arrow]) -> _Panel:
+def _bow(source: _Rect, target: _Rect) -> float:
+    """Where the control points of an arrow between panels lie, in pixels from the left."""
+    distance = abs(source.centre[1] - target.centre[1])
+    return max(source.x + source.width, target.x + target.width) + 40 + 0.35 * distance
+
+
+def _reaches(drawing: Drawing, places: dict[str, _Rect]) -> Iterable[float]:
+    """How far to the right the arrows between panels may come: a cubic stays 3/4 of the way."""
+    for arrow in drawing.arrows:
+        if arrow.dashed:
+            source, target = places[arrow.source], places[arrow.target]
+            edge = max(source.x + source.width, target.x + target.width)
+            yield edge + 0.75 * (_bow(source, target) - edge)
+
+
+def _ring(group: Group, arrows: Iterable[Arrow], stacked: bool) -> _Panel:
+    """``stacked``: keep the right of a box free, where arrows to other panels leave."""
     sizes = {box.key: _size(box) for box in group.boxes}
     own = [arrow for arrow in arrows if arrow.source in sizes and arrow.target in sizes]
     hub = _hub(group, own)
@@ -158,7 +179,9 @@ def _ring(group: Group, arrows: Iterable[Arrow]) -> _Panel:
     if hub is not None:
         rx, ry = max(rx, width + _GAP), max(ry, height * 1.8)
     centres: dict[str, tuple[float, float]] = {}
-    start = math.pi if len(around) <= 2 and hub is None else -math.pi / 2
+    start = math.pi if len(around) <= 2 and hub is None and not stacked else -math.pi / 2
+    if stacked and len(around) == 2:
+        ry = (height + 1.5 * _GAP) / 2
     for number, key in enumerate(around):
         angle = start + 2 * math.pi * number / len(around)
         centres[key] = rx * math.cos(angle), ry * math.sin(angle)
@@ -285,6 +308,10 @@ def _arrow(arrow: Arrow, source: _Rect, target: _Rect, columns: bool) -> str:
         x1, x2 = x1 + source.width / 2, x2 - target.width / 2
         middle = (x1 + x2) / 2
         path = f"M{x1:.1f} {y1:.1f} C{middle:.1f} {y1:.1f} {middle:.1f} {y2:.1f} {x2:.1f} {y2:.1f}"
+    elif arrow.dashed:
+        (_, y1), (_, y2) = source.centre, target.centre
+        x1, x2, bow = source.x + source.width, target.x + target.width, _bow(source, target)
+        path = f"M{x1:.1f} {y1:.1f} C{bow:.1f} {y1:.1f} {bow:.1f} {y2:.1f} {x2:.1f} {y2:.1f}"
     else:
         (x1, y1), (x2, y2) = source.edge_towards(target.centre), target.edge_towards(source.centre)
         path = f"M{x1:.1f} {y1:.1f} L{x2:.1f} {y2:.1f}"

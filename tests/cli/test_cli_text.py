@@ -1,0 +1,106 @@
+"""Plans and timelines as text: diffs, groups of peers, bars."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict, replace
+
+import pytest
+
+from vpnctl.cli.decode import decode
+from vpnctl.cli.output import count, table
+from vpnctl.cli.text import diff_lines, duration, plan_lines, timeline_lines
+from vpnctl.controller.views import Applied, FileChange, PeerChange, Plan, Revision, Step
+
+PLAN = Plan("7f3a", 41, "apply", False, (), (), (), (), (), ())
+
+
+def change(old: str, new: str) -> list[str]:
+    diff = "\n".join(difflib.unified_diff(old.split(), new.split(), lineterm=""))
+    return diff_lines([FileChange("f", diff)])
+
+
+def test_one_line_for_another_is_one_change() -> None:
+    assert change("a b c", "a x c") == ["f:2   b -> x"]
+
+
+def test_lines_are_numbered_as_in_the_new_file_and_as_where_the_old_ones_were() -> None:
+    assert change("a b c d e f g h i j", "a b c d e f g h i j k") == ["f:11   + k"]
+    assert change("a b c", "a c") == ["f:2   - b"]
+    assert change("a b c d", "x a c y") == ["f:1   + x", "f:3   - b", "f:4   d -> y"]
+    assert change("a b", "x y z") == [
+        "f:1   - a",
+        "f:1   - b",
+        "f:1   + x",
+        "f:2   + y",
+        "f:3   + z",
+    ]
+
+
+def test_a_new_and_a_deleted_file() -> None:
+    assert change("", "a b") == ["f:1   + a", "f:2   + b"]
+    assert change("a", "") == ["f:0   - a"]
+
+
+def test_a_key_that_stays_is_written_once() -> None:
+    diff = "--- f\n+++ f\n@@ -1 +1 @@\n-  vlan: 100  # cloud\n+  vlan: 200  # cloud\n"
+    assert diff_lines([FileChange("f", diff)]) == ["f:1   vlan: 100  # cloud -> 200  # cloud"]
+
+
+def test_places_are_aligned_over_files() -> None:
+    diff = "--- f\n+++ f\n@@ -0,0 +1 @@\n+x\n"
+    assert diff_lines([FileChange("a", diff), FileChange("long", diff)]) == [
+        "a:1      + x",
+        "long:1   + x",
+    ]
+
+
+def test_many_peers_are_counted_and_all_named_when_wide() -> None:
+    peers = tuple(PeerChange(f"pe-{number}", 2, 0, 1) for number in range(9))
+    plan = replace(PLAN, peers=(*peers, PeerChange("pe-same", 0, 0, 0)))
+    narrow = "\n".join(plan_lines(plan))
+    assert "pe-0, pe-1, pe-2 and 6 more   + 2 new each   - 1 gone each" in narrow
+    wide = "\n".join(plan_lines(plan, wide=True))
+    assert ", ".join(peer.peer for peer in peers) in wide
+    assert "pe-same" not in wide
+    assert "... and 27 more" in wide
+
+
+def test_a_plan_before_any_revision() -> None:
+    assert plan_lines(replace(PLAN, base=None))[0].startswith("Plan 7f3a (before any revision)")
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"), [(0.04, "0.0 ms"), (9.94, "9.9 ms"), (12.3, "12 ms"), (2789.0, "2.79 s")]
+)
+def test_durations(ms: float, text: str) -> None:
+    assert duration(ms) == text
+
+
+@pytest.mark.parametrize("width", [20, 80, 200])
+def test_bars_stay_within_the_terminal_and_no_step_is_without(width: int) -> None:
+    steps = [Step("a", 0, 0.1), Step("b", 0.1, 1000), Step("c", 1000, 1000)]
+    lines = timeline_lines(steps, width)
+    assert all(len(line) <= max(width, 30) for line in lines)
+    assert [line.rstrip()[-1] for line in lines] == ["|", "=", "|"]
+    assert timeline_lines([], width) == []
+    assert timeline_lines([Step("a", 0, 0)], width)
+
+
+def test_tables_are_aligned_and_never_cut() -> None:
+    rows = [("x" * 300, True, ("a", "b")), (None, False, ())]
+    assert table(("A", "B", "C"), rows) == [
+        f"{'A':300}  B    C",
+        f"{'x' * 300}  yes  a, b",
+        f"{'-':300}  no   -",
+    ]
+    assert (count(1, "file"), count(2, "file")) == ("1 file", "2 files")
+
+
+def test_values_survive_json_and_a_newer_controller() -> None:
+    revision = Revision(1, None, "t", "a", "start", "", "applied", None, None)
+    applied = Applied(revision, PLAN, (Step("a", 0, 1),), True, ())
+    told = {**asdict(applied), "new_key": 1}
+    assert decode(Applied, told) == applied
+    with pytest.raises(KeyError):
+        decode(Revision, {"number": 1})
