@@ -24,9 +24,11 @@ ALLOWED = {
     "controller": {
         "errors", "model", "ruleset", "routing", "planning", "bgp", "store", "policyfiles", "",
     },
-    "api": {"errors", "model", "ruleset", "controller", "planning", ""},
-    "cli": {"errors", "model", "ruleset", "controller", "planning", "policyfiles", "api",
-            "demo", ""},
+    "api": {"errors", "model", "ruleset", "routing", "planning", "controller", ""},
+    "cli": {
+        "errors", "model", "ruleset", "routing", "planning", "policyfiles", "controller", "api",
+        "demo", "",
+    },
     "demo": {"errors", "model", "cli", ""},
 }  # fmt: skip
 

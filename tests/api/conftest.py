@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from certificates import make_certificates
+from tests.support.certificates import make_certificates
 
 
 @pytest.fixture(scope="session")

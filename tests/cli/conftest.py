@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,11 +11,8 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner, Result
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "api"))
-
-from certificates import make_certificates
-from fake_controller import FakeController
-
+from tests.support.certificates import make_certificates
+from tests.support.fake_controller import FakeController
 from vpnctl.api.app import create_app
 from vpnctl.api.serve import HttpServer
 from vpnctl.api.service import ControllerService

@@ -19,7 +19,7 @@ def check(engine: Engine) -> None:
             assert path.peer == session.opened.peer
             assert path.nlris
             assert path in path.group.paths
-            assert engine.groups[path.peer, path.family, path.group.targets] is path.group
+            assert engine.groups[path.group.identity] is path.group
             groups.add(path.group)
             for key, nlri in path.nlris.items():
                 assert KEY_OF[path.family](nlri) == key

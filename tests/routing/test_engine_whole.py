@@ -14,7 +14,7 @@ from tests.routing.consistency import check
 from tests.routing.reference import Announcement, Reference, RouteId
 from tests.support.rulesets import PES, Policy, build, edited, policies
 from vpnctl.model import EVPN, FAMILIES, VPLS, VPNV4, VPNV6, Family
-from vpnctl.routing import engine as delivery, session
+from vpnctl.routing import delivery, session
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.inspect import counts, explain, rib_out
 from vpnctl.routing.nlri import KEY_OF
@@ -309,7 +309,8 @@ def _little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make peers slow after one message and full tables long after two routes."""
     monkeypatch.setattr(session, "MOST_OCTETS_IN_FLIGHT", 150)
     monkeypatch.setattr(delivery, "_BACKLOG_STEP", 2)
-    monkeypatch.setattr(delivery, "_FULL_TABLE_STEP", 2)
+    monkeypatch.setattr(delivery, "_FULL_TABLE_OCTETS", 1)
+    monkeypatch.setattr(delivery, "_STEP", 2)
 
 
 TestWhole = Whole.TestCase
@@ -317,5 +318,6 @@ TestWhole.settings = settings(
     max_examples=60,
     stateful_step_count=30,
     deadline=None,
+    report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vpnctl.model import Family
 from vpnctl.routing.best_path import best
@@ -23,8 +24,7 @@ class Shift:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(NamedTuple):
     """Routes that one peer gets, loses, or gets in another way.
 
     ``old`` and ``new``: the path and the targets it is sent with, None where the peer has, or
@@ -78,25 +78,29 @@ def shifts(
 def _plain_moves(shift: Shift, ribs: Mapping[Family, LocRib]) -> Iterator[Move]:
     """Moves of the routes that no other PE announces."""
     group = shift.group
-    rib = ribs[group.family]
+    family = group.family
+    contested = ribs[family].contested
     before, after = group.verdict.sent, shift.verdict.sent
+    differing = [
+        (peer, before.get(peer), after.get(peer))
+        for peer in sorted(before.keys() | after.keys())
+        if before.get(peer) != after.get(peer)
+    ]
     for path in group.paths:
-        if rib.contested:
-            keys = tuple(key for key in path.nlris if key not in rib.contested)
+        if contested:
+            keys = tuple(key for key in path.nlris if key not in contested)
+            if not keys:
+                continue
         else:
             keys = tuple(path.nlris)
-        if not keys:
-            continue
-        for peer in sorted(before.keys() | after.keys()):
-            old, new = before.get(peer), after.get(peer)
-            if old != new:
-                yield Move(
-                    peer,
-                    group.family,
-                    None if old is None else (path, old),
-                    None if new is None else (path, new),
-                    keys,
-                )
+        for peer, old, new in differing:
+            yield Move(
+                peer,
+                family,
+                None if old is None else (path, old),
+                None if new is None else (path, new),
+                keys,
+            )
 
 
 def _contested_moves(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 
 from vpnctl.model import Family
 from vpnctl.routing.attributes import Kind, Origin
@@ -40,29 +41,41 @@ class Opened:
 class Template:
     """The UPDATE before, cut around its one NLRI.
 
-    Most UPDATEs differ from the one before in nothing but the NLRI; two comparisons of octets
-    then save taking the message apart.  ``size`` is that of the whole message; -1 fits none.
+    ``size`` is that of the whole message, -1 when there is nothing to compare with; ``before``
+    ends behind the octets that give the NLRI's length, so that what has the same beginning and
+    end has one NLRI, too, from ``nlri_from`` to ``nlri_until`` octets before the end.
     """
 
     size: int = -1
     before: bytes = b""
     after: bytes = b""
-    path: Path | None = None
+    nlri_from: int = 0
+    nlri_until: int = 0
+    path: Path = field(init=False)
+
+
+@dataclass(slots=True)
+class FullTable:
+    """A full table on its way to a peer; each step yields UPDATEs."""
+
+    family: Family
+    begun: bool = False
+    steps: Iterator[list[bytes]] = field(default_factory=lambda: iter(()))
 
 
 class Session:
     """One peer's Adj-RIB-In and what is on its way to it.
 
-    ``paths``: (family, next hop, attribute octets as received) -> `Path`.
+    ``paths``: `Path` by its identity.
     ``backlog``: family -> key -> the NLRI that the peer was last told, or None if it was told
     none; the route's state is looked up when there is room to send, so the backlog holds each
     route once however often it changed.
     ``loading``: families whose first full table is not all sent.
-    ``jobs``: full tables being sent, each yielding UPDATEs; the state is looked up at every step.
     """
 
     __slots__ = (
         "backlog",
+        "backlog_size",
         "end_of_rib",
         "jobs",
         "kind",
@@ -83,7 +96,7 @@ class Session:
     def __init__(self, opened: Opened) -> None:
         external = opened.peer_asn != opened.local_asn
         self.opened = opened
-        self.kind = Kind(external=external, asn4=opened.asn4)
+        self.kind = Kind(external, opened.asn4, opened.message_size)
         self.origin = Origin(
             external=external,
             asn4=opened.asn4,
@@ -91,12 +104,13 @@ class Session:
             router_id=opened.router_id,
             peer_router_id=opened.peer_router_id,
         )
-        self.paths: dict[tuple[Family, bytes, bytes], Path] = {}
+        self.paths: dict[bytes, Path] = {}
         self.template = Template()
         self.backlog: dict[Family, dict[bytes, bytes | None]] = {
-            family: {} for family in opened.families
+            family: {} for family in sorted(opened.families)
         }
-        self.jobs: deque[Iterator[list[bytes]]] = deque()
+        self.backlog_size = 0
+        self.jobs: deque[FullTable] = deque()
         self.loading: set[Family] = set(opened.families)
         self.end_of_rib: set[Family] = set()
         self.sent_octets = 0
@@ -115,7 +129,12 @@ class Session:
     @property
     def waiting(self) -> int:
         """Routes in the backlog; a full table being sent counts as one more."""
-        return sum(map(len, self.backlog.values())) + len(self.jobs)
+        return self.backlog_size + len(self.jobs)
+
+    def complain(self, what: str) -> None:
+        """Count a malformed UPDATE and remember what was wrong with it."""
+        self.malformed += 1
+        self.last_error = what
 
     def defer(self, family: Family, key: bytes, told: bytes | None, *, gone: bool) -> None:
         """Remember that a route changed while the peer had no room.
@@ -125,13 +144,29 @@ class Session:
         the peer was not looking leaves nothing behind, which bounds the backlog.
         """
         waiting = self.backlog[family]
-        before = waiting.setdefault(key, told)
-        if gone and before is None:
+        if key not in waiting:
+            if gone and told is None:
+                return
+            waiting[key] = told
+            self.backlog_size += 1
+        elif gone and waiting[key] is None:
             del waiting[key]
+            self.backlog_size -= 1
 
     def told(self, family: Family, keys: Iterable[bytes]) -> None:
         """Take routes out of the backlog because the peer is being told their present state."""
-        waiting = self.backlog[family]
-        if waiting:
+        if self.backlog_size:
+            waiting = self.backlog[family]
+            before = len(waiting)
             for key in keys:
                 waiting.pop(key, None)
+            self.backlog_size -= before - len(waiting)
+
+    def next_waiting(self, family: Family, most: int) -> list[tuple[bytes, bytes | None]]:
+        """Take the oldest routes out of the backlog: keys and NLRI last told."""
+        waiting = self.backlog[family]
+        found = list(islice(waiting.items(), most))
+        for key, _ in found:
+            del waiting[key]
+        self.backlog_size -= len(found)
+        return found

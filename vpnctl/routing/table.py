@@ -15,15 +15,20 @@ tuple of them; which one a peer gets depends on what that peer may hear, so it i
 
 from __future__ import annotations
 
-from vpnctl.model import Family
+from collections.abc import Collection
+
+from vpnctl.model import FAMILIES, Family
 from vpnctl.routing.attributes import Attributes
-from vpnctl.routing.rewrite import Verdict
+from vpnctl.routing.nlri import KEY_OF
+from vpnctl.routing.rewrite import Rules, Verdict, rewrite
+
+_NO_TARGETS: frozenset[bytes] = frozenset()
 
 
 class TargetGroup:
     """Paths of one PE and family with the same route targets, and what the rules say of them."""
 
-    __slots__ = ("family", "paths", "peer", "targets", "verdict")
+    __slots__ = ("family", "identity", "paths", "peer", "targets", "verdict")
 
     def __init__(
         self, peer: str, family: Family, targets: frozenset[bytes], verdict: Verdict
@@ -31,6 +36,7 @@ class TargetGroup:
         self.peer = peer
         self.family = family
         self.targets = targets
+        self.identity = peer, family.name, targets
         self.verdict = verdict
         self.paths: set[Path] = set()
 
@@ -38,36 +44,42 @@ class TargetGroup:
 class Path:
     """Routes that one PE announced with the same attributes and next hop.
 
-    ``nlris``: key -> NLRI as received.  ``peer_address`` breaks ties (packed, 4 or 16 octets).
+    ``identity``: AFI, SAFI, next hop and attributes as received; ``nlris``: key -> NLRI as
+    received.  ``peer_address`` breaks ties (packed, 4 or 16 octets).
     """
 
     __slots__ = (
         "attributes",
-        "family",
         "group",
         "identity",
         "next_hop",
         "nlris",
         "peer",
         "peer_address",
+        "rib",
     )
 
     def __init__(
         self,
-        peer: str,
-        peer_address: bytes,
-        identity: tuple[Family, bytes, bytes],
-        attributes: Attributes,
         group: TargetGroup,
+        rib: LocRib,
+        peer_address: bytes,
+        next_hop: bytes,
+        identity: bytes,
+        attributes: Attributes,
     ) -> None:
-        self.peer = peer
-        self.peer_address = peer_address
-        self.identity = identity
-        self.family = identity[0]
-        self.next_hop = identity[1]
-        self.attributes = attributes
         self.group = group
+        self.rib = rib
+        self.peer = group.peer
+        self.peer_address = peer_address
+        self.next_hop = next_hop
+        self.identity = identity
+        self.attributes = attributes
         self.nlris: dict[bytes, bytes] = {}
+
+    @property
+    def family(self) -> Family:
+        return self.rib.family
 
 
 #: What the Loc-RIB holds for a key.
@@ -84,14 +96,26 @@ def candidates(entry: Entry | None) -> tuple[Path, ...]:
 class LocRib:
     """All routes of one family, and the ones that more than one PE announces.
 
-    Since the peers were last told: ``touched``: key -> the entry before; ``gone``: key -> an NLRI
-    that was taken out; ``relabelled``: keys whose path is the same but whose NLRI is not.
+    ``octets``: AFI and SAFI; ``key_of``: from an NLRI to its key.  Since the peers were last
+    told: ``touched``: key -> the entry before; ``gone``: key -> an NLRI that was taken out;
+    ``relabelled``: keys whose path is the same but whose NLRI is not.
     """
 
-    __slots__ = ("contested", "entries", "family", "gone", "relabelled", "touched")
+    __slots__ = (
+        "contested",
+        "entries",
+        "family",
+        "gone",
+        "key_of",
+        "octets",
+        "relabelled",
+        "touched",
+    )
 
     def __init__(self, family: Family) -> None:
         self.family = family
+        self.octets = family.octets
+        self.key_of = KEY_OF[family]
         self.entries: dict[bytes, Entry] = {}
         self.contested: set[bytes] = set()
         self.touched: dict[bytes, Entry | None] = {}
@@ -119,3 +143,61 @@ class LocRib:
             self.entries[key] = others if len(others) > 1 else others[0]
         if len(others) < 2:
             self.contested.discard(key)
+
+    def settled(self) -> None:
+        """The peers were told."""
+        self.touched.clear()
+        self.gone.clear()
+        self.relabelled.clear()
+
+
+class Tables:
+    """The rules, the Loc-RIBs and the groups of all families."""
+
+    __slots__ = ("_by_target", "groups", "ribs", "rules")
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.ribs: dict[Family, LocRib] = {family: LocRib(family) for family in FAMILIES.values()}
+        self.groups: dict[tuple[str, str, frozenset[bytes]], TargetGroup] = {}
+        self._by_target: dict[bytes, set[TargetGroup]] = {}
+
+    def groups_of(self, target: bytes) -> Collection[TargetGroup]:
+        """The groups of routes that were announced with a target."""
+        return self._by_target.get(target, ())
+
+    def new_path(
+        self,
+        peer: str,
+        peer_address: bytes,
+        rib: LocRib,
+        next_hop: bytes,
+        identity: bytes,
+        attributes: Attributes,
+    ) -> Path:
+        """A path without routes, in its group; a route in a loop speaks for no target."""
+        targets = _NO_TARGETS if attributes.loop else attributes.targets
+        group = self.groups.get((peer, rib.family.name, targets))
+        if group is None:
+            verdict = rewrite(self.rules, peer, rib.family, targets)
+            group = TargetGroup(peer, rib.family, targets, verdict)
+            self.groups[group.identity] = group
+            for target in targets:
+                self._by_target.setdefault(target, set()).add(group)
+        path = Path(group, rib, peer_address, next_hop, identity, attributes)
+        group.paths.add(path)
+        return path
+
+    def drop_path(self, path: Path) -> None:
+        """Forget a path that announces nothing any more, and its group if it was the last."""
+        group = path.group
+        group.paths.discard(path)
+        if group.paths:
+            return
+        self.groups.pop(group.identity, None)
+        for target in group.targets:
+            left = self._by_target.get(target)
+            if left is not None:
+                left.discard(group)
+                if not left:
+                    del self._by_target[target]

@@ -96,10 +96,11 @@ def load(
     files want one number, the one that changed since ``previous`` is the one to blame.
     """
     if previous is not None and allocations is not previous.allocations:
-        allocations = frozenset(allocations) or previous.allocations
+        given = frozenset(allocations)
+        allocations = given if given and given != previous.allocations else previous.allocations
     if (
         previous is not None
-        and allocations == previous.allocations
+        and allocations is previous.allocations
         and files.get(previous._state.view.file) == previous._state.network_content
     ):
         loading = _Loading(files, previous._state.copy(), previous.ruleset.vpns)

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from fake_controller import DIFF, FakeController
+
+from tests.support.fake_controller import DIFF, FakeController
 
 PEERS = """\
 PEER    ADDRESS   AS     SITE    STATE        SYNCED  HEARD  SENT  REFUSED

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from fake_controller import FakeController
 
+from tests.support.fake_controller import FakeController
 from vpnctl.cli.change import seconds
 from vpnctl.controller.requests import PlanRequest
 from vpnctl.errors import UsageError

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import schemathesis
-from fake_controller import FakeController
 from hypothesis import HealthCheck, settings
 
+from tests.support.fake_controller import FakeController
 from vpnctl.api.app import create_app
 
 HOST = {"host": "localhost"}

@@ -11,31 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_controller import PROBLEMS, FakeController
 
+from tests.support.fake_controller import PROBLEMS, FakeController
 from vpnctl.cli.command import hoist
 from vpnctl.errors import PolicyError, VpnctlError
 
 ESCAPE = "\x1b["
 COMMANDS = [
-    "init",
-    "check",
-    "plan",
-    "apply",
-    "confirm",
-    "rollback",
-    "extend",
-    "retract",
-    "history",
-    "diff",
-    "show",
-    "explain",
-    "graph",
-    "watch",
-    "serve",
-    "status",
-    "demo",
-    "completion",
+    *("init", "check", "plan", "apply", "confirm", "rollback", "extend", "retract"),
+    *("history", "diff", "show", "explain", "graph", "watch"),
+    *("serve", "status", "demo", "completion"),
 ]
 SHOW = ["peers", "vpns", "sites", "targets", "rib-in", "rib-out", "revisions"]
 

@@ -11,17 +11,21 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fake_controller import FakeController
 
+from tests.support.fake_controller import FakeController
 from vpnctl.api.app import create_app
 from vpnctl.api.serve import HttpServer, Tcp
 from vpnctl.errors import ControllerError, UsageError
+
+#: For what needs no controller of its own.
+APP = create_app(FakeController())
 
 
 def server(
     path: Path, controller: FakeController | None = None, tcp: Tcp | None = None
 ) -> HttpServer:
-    return HttpServer(create_app(controller or FakeController()), socket_path=path, tcp=tcp)
+    app = APP if controller is None else create_app(controller)
+    return HttpServer(app, socket_path=path, tcp=tcp)
 
 
 async def status(path: Path) -> httpx.Response:

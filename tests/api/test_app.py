@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from fake_controller import PROBLEMS, FakeController, failing
 
+from tests.support.fake_controller import PROBLEMS, FakeController, failing
 from vpnctl.api.app import create_app
 from vpnctl.api.errors import HTTP_STATUS, from_json, to_json
 from vpnctl.api.guard import MAX_BODY

@@ -1,0 +1,323 @@
+"""Whatever happens, peers hold what a computation from scratch says they must."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.routing import wire
+from tests.routing.consistency import check
+from tests.routing.reference import Announcement, Reference, RouteId
+from tests.support.rulesets import PES, Policy, build, edited, policies
+from vpnctl.model import EVPN, FAMILIES, VPLS, VPNV4, VPNV6, Family
+from vpnctl.routing import delivery, session
+from vpnctl.routing.engine import Engine
+from vpnctl.routing.inspect import counts, explain, rib_out
+from vpnctl.routing.nlri import KEY_OF
+from vpnctl.routing.rewrite import compile_rules
+from vpnctl.routing.session import Opened
+
+_ENCAPSULATION = bytes.fromhex("030c000000000008")
+_LOCAL_COMMUNITY = bytes.fromhex("4300000000000007")
+_FAMILIES = tuple(FAMILIES.values())
+
+
+def _opened(number: int, pe: str) -> Opened:
+    """Each PE speaks in a way of its own."""
+    if pe == "pe2":
+        address = bytes.fromhex("20010db8000000000000000000000003")
+        return wire.opened(number, pe, asn=65002, address=address)
+    if pe == "pe3":
+        return wire.opened(number, pe, asn4=False, families=frozenset((VPNV4, VPNV6, VPLS)))
+    return wire.opened(number, pe, enhanced_refresh=pe == "pe1")
+
+
+def _nlri(family: Family, rd: int, item: int, label: int) -> bytes:
+    if family == VPNV4:
+        return wire.vpnv4(rd, bytes((10, item))[: 1 + item % 2], label)
+    if family == VPNV6:
+        return wire.vpnv6(rd, bytes((32, 1, item)), label)
+    if family == VPLS:
+        return wire.vpls(rd, item, label)
+    if item == 0:
+        return wire.evpn_mac(rd, bytes((2, 0, 0, 0, 0, item)), label)
+    if item == 1:
+        return wire.evpn_prefix(rd, 24, bytes((10, 0, 0, 0)), label)
+    return wire.evpn_multicast(rd, bytes((10, 0, 0, item)))
+
+
+@st.composite
+def _routes(draw: st.DrawFn) -> tuple[Family, list[bytes]]:
+    """One or a few NLRI of one family; few enough in all that PEs meet at them."""
+    family = draw(st.sampled_from(_FAMILIES))
+    one = st.builds(
+        lambda rd, item, label: _nlri(family, rd, item, label),
+        st.sampled_from((10, 11, 20, 99)),
+        st.integers(0, 2),
+        st.sampled_from((16, 17)),
+    )
+    return family, draw(st.lists(one, min_size=1, max_size=4))
+
+
+@st.composite
+def _announcements(draw: st.DrawFn, targets: list[bytes], external: bool) -> Announcement:
+    chosen = draw(st.lists(st.sampled_from(targets), max_size=3, unique=True))
+    spoiled = ["", "", "", "", "withdraw-origin", "withdraw-communities", "discard-aggregate"]
+    spoiled += ["loop-as", "loop-cluster"]
+    first = (65002,) if external else ()
+    return Announcement(
+        targets=tuple(chosen),
+        origin=draw(st.sampled_from((0, 0, 2))),
+        path=first + draw(st.sampled_from(((), (), (64512,), (64513,)))),
+        med=draw(st.sampled_from((None, None, 10, 20))),
+        local_pref=draw(st.sampled_from((None, 100, 200))),
+        communities=draw(st.sampled_from((b"", b"\xff\xff\0\1"))),
+        others=draw(st.sampled_from((b"", _ENCAPSULATION, _ENCAPSULATION + _LOCAL_COMMUNITY))),
+        originator=draw(st.sampled_from((None, None, b"\x0a\0\0\x09"))),
+        clusters=draw(st.sampled_from(((), (), (b"\x0a\0\0\x08",)))),
+        unknown=draw(st.sampled_from((None, None, b"x"))),
+        private=draw(st.sampled_from((None, None, b"y"))),
+        spoiled=draw(st.sampled_from(spoiled)),
+    )
+
+
+class Whole(RuleBasedStateMachine):
+    """An engine, its peers' RIBs replayed from octets, and the reference."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: Iterator[int] = iter(range(1, 10**6))
+        self.output = wire.Peers()
+        self.up: dict[str, Opened] = {}
+        self.slow: set[str] = set()
+        self.ribs: dict[str, dict[RouteId, object]] = {}
+        self.told: list[tuple[str, RouteId, tuple[bytes, ...] | None]] = []
+
+    @initialize(policy=policies())
+    def begin(self, policy: Policy) -> None:
+        self.policy = policy
+        self.ruleset = build(policy)
+        self.engine = Engine(compile_rules(self.ruleset).rules, self.output)
+        self.reference = Reference(self.ruleset)
+        for pe in PES:
+            self.session_up(pe)
+
+    # -- what happens --
+
+    @rule(pe=st.sampled_from(PES))
+    def session_up(self, pe: str) -> None:
+        opened = _opened(next(self.numbers), pe)
+        self.ribs[pe], self.up[pe] = {}, opened
+        self.slow.discard(pe)
+        self.reference.heard[pe] = {}
+        self.engine.session_up(opened)
+        self.settle()
+
+    @rule(pe=st.sampled_from(PES))
+    def session_down(self, pe: str) -> None:
+        opened = self.up.pop(pe, None)
+        if opened is not None:
+            self.slow.discard(pe)
+            del self.reference.heard[pe]
+            self.engine.session_down(opened.number)
+            self.settle()
+
+    def _draw(self, data: st.DataObject, pe: str) -> tuple[bytes, list[object]]:
+        """One UPDATE as octets, and what it means as calls on the reference."""
+        opened = self.up[pe]
+        owned = [
+            target.octets
+            for endpoint in self.ruleset.endpoints()
+            for target in endpoint.export_targets
+            if endpoint.pe == pe
+        ]
+        foreign = [
+            target.octets
+            for endpoint in self.ruleset.endpoints()
+            for target in (*endpoint.export_targets, *endpoint.import_targets)
+        ]
+        family, nlris = data.draw(_routes())
+        if data.draw(st.integers(0, 3)) == 0:
+            octets = wire.update(wire.unreach(family, *nlris))
+            return octets, [(self.reference.withdraw, (family, nlris))]
+        pool = (owned * 4 + foreign) or [bytes.fromhex("0002000100000001")]
+        external = opened.peer_asn != wire.LOCAL_ASN
+        announcement = data.draw(_announcements(pool, external))
+        hop = wire.NEXT_HOP[family][:-1] + bytes((data.draw(st.integers(1, 2)),))
+        head = wire.reach(family, *nlris, next_hop=hop)
+        octets = wire.update(head, announcement.octets(opened))
+        return octets, [(self.reference.announce, (family, nlris, hop, announcement))]
+
+    @precondition(lambda self: self.up)
+    @rule(data=st.data(), count=st.sampled_from((1, 1, 1, 2, 4)))
+    def updates(self, data: st.DataObject, count: int) -> None:
+        pe = data.draw(st.sampled_from(sorted(self.up)))
+        octets = b""
+        for _ in range(count):
+            message, calls = self._draw(data, pe)
+            octets += message
+            for call, arguments in calls:  # type: ignore[misc]
+                family = arguments[0]
+                if family in self.up[pe].families:
+                    call(self.up[pe], *arguments)
+        self.engine.updates(self.up[pe].number, octets)
+        assert not self.output.resets
+        self.settle()
+
+    @precondition(lambda self: self.up)
+    @rule(data=st.data())
+    def becomes_slow(self, data: st.DataObject) -> None:
+        self.slow.add(data.draw(st.sampled_from(sorted(self.up))))
+
+    @precondition(lambda self: self.slow)
+    @rule(data=st.data())
+    def catches_up(self, data: st.DataObject) -> None:
+        pe = data.draw(st.sampled_from(sorted(self.slow)))
+        self.slow.discard(pe)
+        self.settle()
+
+    @precondition(lambda self: self.up)
+    @rule(data=st.data(), family=st.sampled_from(_FAMILIES))
+    def refresh(self, data: st.DataObject, family: Family) -> None:
+        pe = data.draw(st.sampled_from(sorted(self.up)))
+        self.told.clear()
+        self.engine.refresh(self.up[pe].number, family)
+        self.settle()
+        if pe not in self.slow and family in self.up[pe].families:
+            told = {route for peer, route, targets in self.told if peer == pe and targets}
+            assert told >= {r for r in self.reference.expected(self.up[pe]) if r[0] == family}
+
+    @rule(data=st.data())
+    def rules_change(self, data: st.DataObject) -> None:
+        self.policy = data.draw(edited(self.policy))
+        self.ruleset = build(self.policy, self.ruleset)
+        change = compile_rules(self.ruleset, self.engine.rules)
+        previewed = self.engine.preview(change)
+        assert previewed == self.engine.preview(change)
+        promised = sorted(
+            (
+                move.peer,
+                wire.route_id(move.family, (move.new or move.old)[0].nlris[key]),  # type: ignore[index]
+                None if move.new is None else move.new[1],
+            )
+            for move in previewed
+            for key in move.keys
+            if move.peer in self.up and move.family in self.up[move.peer].families
+        )
+        self.reference.ruleset = self.ruleset
+        self.told.clear()
+        told_peers = self.engine.apply(change)
+        assert told_peers == {peer for peer, _, _ in promised}
+        self.replay()
+        if not self.slow:
+            # A peer that has just been given room is sent what was promised and nothing else.
+            assert sorted(self.told, key=repr) == sorted(promised, key=repr)
+        self.settle()
+
+    # -- what must be so --
+
+    def replay(self) -> None:
+        """Read what every peer was sent into its RIB; each route must be right when it is sent."""
+        for pe, opened in self.up.items():
+            expected = None
+            for kind, body in self.output.take(opened.number):
+                if kind != 2:
+                    assert kind == 5
+                    assert opened.enhanced_refresh
+                    continue
+                assert len(body) + 19 <= opened.message_size
+                update = wire.decode(body)
+                for nlri in update.withdrawn:
+                    route = wire.route_id(update.withdrawn_family, nlri)  # type: ignore[arg-type]
+                    self.ribs[pe].pop(route, None)
+                    self.told.append((pe, route, None))
+                for nlri in update.announced:
+                    route = wire.route_id(update.family, nlri)  # type: ignore[arg-type]
+                    value = update[16]
+                    parts = sorted(value[at : at + 8] for at in range(0, len(value), 8))
+                    update.attributes[16] = update.attributes[16][0], b"".join(parts)
+                    held = nlri, update.next_hop, update.attributes
+                    if expected is None:
+                        expected = self.reference.expected(opened)
+                    assert expected.get(route) == held, f"{pe} was sent what it must not have"
+                    self.ribs[pe][route] = held
+                    self.told.append((pe, route, tuple(sorted(update.targets))))
+
+    def settle(self) -> None:
+        """Let everybody but the slow read until nothing more comes."""
+        self.replay()
+        for _ in range(1000):
+            behind = [
+                session
+                for pe, session in self.engine.by_peer.items()
+                if pe not in self.slow and session.written_octets < session.sent_octets
+            ]
+            for each in behind:
+                self.engine.written(each.opened.number, each.sent_octets)
+            if not behind:
+                return
+            self.replay()
+        pytest.fail("the engine never stops sending")
+
+    @invariant()
+    def peers_hold_what_they_must(self) -> None:
+        if not hasattr(self, "engine"):
+            return
+        check(self.engine)
+        for pe, opened in self.up.items():
+            if pe in self.slow:
+                continue
+            expected = self.reference.expected(opened)
+            assert self.ribs[pe] == expected
+            assert not self.engine.by_peer[pe].waiting
+            shown = {wire.route_id(row.family, row.path.nlris[row.key]): row for row in
+                     rib_out(self.engine, pe)}
+            assert shown.keys() == expected.keys()
+            assert {row.status for row in shown.values()} <= {"sent"}
+
+    @invariant()
+    def counts_are_exact(self) -> None:
+        if not hasattr(self, "engine"):
+            return
+        found = counts(self.engine)
+        for pe, opened in self.up.items():
+            expected = self.reference.expected(opened)
+            for family in opened.families:
+                heard = [h for h in self.reference.heard[pe].values() if h.family == family]
+                assert found.heard[pe, family] == len(heard)
+                assert found.sent[pe, family] == sum(r[0] == family for r in expected)
+
+    @precondition(lambda self: self.up)
+    @rule(data=st.data(), peer=st.sampled_from(PES))
+    def explanations_agree(self, data: st.DataObject, peer: str) -> None:
+        family, nlris = data.draw(_routes())
+        key = KEY_OF[family](nlris[0])
+        sent, lines = explain(self.engine, family, key, peer)
+        assert lines
+        if peer not in self.slow:
+            opened = self.up.get(peer)
+            expected = self.reference.expected(opened) if opened else {}
+            assert sent is (wire.route_id(family, nlris[0]) in expected)
+
+
+@pytest.fixture(autouse=True)
+def _little_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make peers slow after one message and full tables long after two routes."""
+    monkeypatch.setattr(session, "MOST_OCTETS_IN_FLIGHT", 150)
+    monkeypatch.setattr(delivery, "_BACKLOG_STEP", 2)
+    monkeypatch.setattr(delivery, "_FULL_TABLE_OCTETS", 1)
+    monkeypatch.setattr(delivery, "_STEP", 2)
+
+
+TestWhole = Whole.TestCase
+TestWhole.settings = settings(phases=[Phase.generate],
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)

@@ -1,0 +1,202 @@
+"""From UPDATE messages to the tables: one session's Adj-RIB-In and its share of the Loc-RIB.
+
+Whatever is wrong with a message ends in one of the ways of RFC 7606: the routes count as
+withdrawn, an attribute is discarded, an NLRI is skipped, or `SessionResetError` is raised.
+"""
+
+from __future__ import annotations
+
+from vpnctl.model import EVPN, VPLS, Family
+from vpnctl.routing import update
+from vpnctl.routing.attributes import TreatAsWithdrawError, check, parse
+from vpnctl.routing.nlri import MalformedNlriError, NlriFramingError, split
+from vpnctl.routing.session import Session
+from vpnctl.routing.table import LocRib, Path, Tables, candidates
+
+#: Octets at the beginning of an NLRI that say how long it is and, in EVPN, of what type.
+_LEAD: dict[Family, int] = {VPLS: 2, EVPN: 2}
+_VPN_LEAD = 1
+
+
+class Intake:
+    """Writes what sessions announce and withdraw into the tables."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._known = {rib.octets: rib for rib in tables.ribs.values()}
+
+    def take(self, session: Session, messages: bytes) -> None:
+        """Take in whole UPDATE messages.
+
+        Most UPDATEs differ from the one before in their one NLRI alone; two comparisons of
+        octets then save taking them apart.  Raises `SessionResetError`.
+        """
+        template = session.template
+        at, end = 0, len(messages)
+        try:
+            while at < end:
+                size = messages[at + 16] << 8 | messages[at + 17]
+                start = at + update.HEADER_OCTETS
+                at += size
+                session.updates_heard += 1
+                if (
+                    size == template.size
+                    and messages.startswith(template.before, start)
+                    and messages.endswith(template.after, start, at)
+                ):
+                    nlri = messages[start + template.nlri_from : at - template.nlri_until]
+                    self._announce(session, template.path, nlri)
+                elif size < update.HEADER_OCTETS:
+                    raise update.SessionResetError(1, 2, f"a message of {size} octets")
+                else:
+                    template.size = -1
+                    self._take_one(session, messages[start:at])
+        except NlriFramingError as error:
+            raise update.SessionResetError(3, 10, str(error)) from error
+
+    def forget(self, session: Session) -> None:
+        """Take out everything that a session announced."""
+        for path in session.paths.values():
+            rib = path.rib
+            for key, nlri in path.nlris.items():
+                rib.touched.setdefault(key, rib.entries.get(key))
+                rib.gone.setdefault(key, nlri)
+                rib.remove(key, path)
+            path.nlris = {}
+            self._tables.drop_path(path)
+        session.paths.clear()
+        session.template.size = -1
+
+    def _take_one(self, session: Session, body: bytes) -> None:
+        """Take in one UPDATE that is not like the one before."""
+        received = update.parse(body)
+        if received.attributes and not received.announces:
+            try:
+                check(received.attributes, session.origin)
+            except TreatAsWithdrawError as error:
+                # Were there routes that we failed to see?  RFC 7606 section 5.2.
+                raise update.SessionResetError(3, 1, f"{error}, and no routes") from error
+        if received.unreach is not None:
+            self._take_unreach(session, received)
+        if received.reach is None:
+            return
+        family, next_hop, field = received.reach
+        rib = self._rib(session, family)
+        if rib is None:
+            return
+        nlris = split(rib.family, field)
+        try:
+            if received.malformed:
+                raise TreatAsWithdrawError(received.malformed)
+            path = self._path(session, rib, next_hop, received.attributes)
+        except TreatAsWithdrawError as error:
+            session.complain(f"{error}; {len(nlris)} {rib.family} routes taken as withdrawn")
+            for nlri in nlris:
+                self._withdraw(session, rib, nlri)
+            return
+        for nlri in nlris:
+            self._announce(session, path, nlri)
+        if not path.nlris:
+            self._retire(session, path)
+        elif len(nlris) == 1 and received.unreach is None:
+            begin, stop = received.nlri_at
+            template = session.template
+            template.size = update.HEADER_OCTETS + len(body)
+            template.before = body[: begin + _LEAD.get(rib.family, _VPN_LEAD)]
+            template.after = body[stop:]
+            template.nlri_from = begin
+            template.nlri_until = len(body) - stop
+            template.path = path
+
+    def _take_unreach(self, session: Session, received: update.Received) -> None:
+        assert received.unreach is not None
+        family, field = received.unreach
+        rib = self._rib(session, family)
+        if rib is None:
+            return
+        if not field and not received.announces and not received.attributes:
+            session.end_of_rib.add(rib.family)
+        for nlri in split(rib.family, field):
+            self._withdraw(session, rib, nlri)
+
+    def _rib(self, session: Session, family: bytes) -> LocRib | None:
+        """The Loc-RIB of a family that the session may speak of."""
+        rib = self._known[family]
+        if rib.family in session.opened.families:
+            return rib
+        session.complain(f"routes of {rib.family}, which was not negotiated")
+        return None
+
+    def _path(
+        self, session: Session, rib: LocRib, next_hop: bytes, attributes: list[bytes]
+    ) -> Path:
+        """The session's path with these attributes, new or known; `TreatAsWithdrawError`."""
+        # The length of the next hop keeps two different cuts of the same octets apart.
+        identity = b"".join((rib.octets, bytes((len(next_hop),)), next_hop, *attributes))
+        path = session.paths.get(identity)
+        if path is not None:
+            return path
+        parsed = parse(attributes, session.origin)
+        if parsed.discarded:
+            session.complain(f"discarded: {', '.join(parsed.discarded)}")
+        opened = session.opened
+        path = self._tables.new_path(
+            opened.peer, opened.peer_address, rib, next_hop, identity, parsed
+        )
+        session.paths[identity] = path
+        return path
+
+    def _retire(self, session: Session, path: Path) -> None:
+        """Forget a path that announces nothing any more."""
+        del session.paths[path.identity]
+        if session.template.path is path:
+            session.template.size = -1
+        self._tables.drop_path(path)
+
+    def _announce(self, session: Session, path: Path, nlri: bytes) -> None:
+        rib = path.rib
+        try:
+            key = rib.key_of(nlri)
+        except MalformedNlriError as error:
+            session.complain(f"{error}; skipped")
+            return
+        entry = rib.entries.get(key)
+        if entry is None:
+            rib.touched.setdefault(key, None)
+            if key in rib.gone:
+                rib.relabelled.add(key)
+            path.nlris[key] = nlri
+            rib.entries[key] = path
+            return
+        known = path.nlris.get(key)
+        if known == nlri:
+            return
+        rib.touched.setdefault(key, entry)
+        path.nlris[key] = nlri
+        if known is not None:
+            # The same path with another label: whoever has the route needs it again.
+            rib.relabelled.add(key)
+            return
+        if key in rib.gone:
+            rib.relabelled.add(key)
+        for other in candidates(entry):
+            if other.peer == path.peer:
+                rib.gone.setdefault(key, other.nlris.pop(key))
+                if not other.nlris:
+                    self._retire(session, other)
+        rib.add(key, path)
+
+    def _withdraw(self, session: Session, rib: LocRib, nlri: bytes) -> None:
+        try:
+            key = rib.key_of(nlri)
+        except MalformedNlriError as error:
+            session.complain(f"{error}; skipped")
+            return
+        entry = rib.entries.get(key)
+        for path in candidates(entry):
+            if path.peer == session.opened.peer:
+                rib.touched.setdefault(key, entry)
+                rib.gone.setdefault(key, path.nlris.pop(key))
+                rib.remove(key, path)
+                if not path.nlris:
+                    self._retire(session, path)
