@@ -21,21 +21,19 @@ from vpnctl.ruleset.document import MAX_FILE_SIZE, too_large
 _SUFFIXES = (".yaml", ".yml")
 
 
-@dataclass(frozen=True, slots=True)
-class _Stamp:
-    """What changes when a file does; a change that keeps the times has to keep the inode too."""
+#: What changes when a file does: its times, size, device and inode.  A change that keeps the times
+#: has to keep the inode too.
+_Stamp = tuple[int, int, int, int, int]
 
-    mtime_ns: int
-    ctime_ns: int
-    size: int
-    device: int
-    inode: int
 
-    @classmethod
-    def of(cls, status: os.stat_result) -> _Stamp:
-        return cls(
-            status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_dev, status.st_ino
-        )
+def _stamp(status: os.stat_result) -> _Stamp:
+    return (
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_size,
+        status.st_dev,
+        status.st_ino,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +77,18 @@ def read(directory: Path, previous: Snapshot | None = None) -> Snapshot:
             hint="name the directory of the policy, or make one with `vpnctl init DIR`",
         ) from error
     root = os.path.realpath(directory)
+    prefix = os.path.join(directory, "")  # noqa: PTH118 - text, joined a thousand times
     files: dict[str, bytes] = {}
     stamps: dict[str, _Stamp] = {}
     mistakes: list[Mistake] = []
     for name in names:
-        shown = os.path.join(directory, name)  # noqa: PTH118 - a thousand of them, every second
+        shown = prefix + name
         try:
-            status = _status(shown, root)
-            stamp = _Stamp.of(status)
+            status = os.lstat(shown)
+            stamp = _stamp(status)
+            if known is None or known._stamps.get(shown) != stamp:
+                status = _status(shown, status, root)
+                stamp = _stamp(status)
             if known is not None and known._stamps.get(shown) == stamp:
                 files[shown], stamps[shown] = known.files[shown], stamp
             else:
@@ -143,9 +145,8 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _status(shown: str, root: str) -> os.stat_result:
+def _status(shown: str, status: os.stat_result, root: str) -> os.stat_result:
     """The status of the file itself or of the file in the directory that it links to."""
-    status = os.lstat(shown)
     if not stat.S_ISLNK(status.st_mode):
         _refuse_special(shown, status)
         return status
@@ -184,7 +185,7 @@ def _content(shown: str) -> tuple[bytes, _Stamp]:
         content = stream.read(MAX_FILE_SIZE + 1)
     if len(content) > MAX_FILE_SIZE:
         raise _RefusedError(too_large(shown, len(content)))
-    return content, _Stamp.of(status)
+    return content, _stamp(status)
 
 
 def _reason(error: OSError) -> str:

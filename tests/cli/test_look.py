@@ -138,9 +138,12 @@ def test_same_files_are_said_to_be_the_same(vpnctl: Any) -> None:
 
 
 def test_watch_writes_json_lines_where_nobody_looks(vpnctl: Any) -> None:
-    lines = vpnctl("watch").stdout.splitlines()
+    result = vpnctl("watch")
+    lines = result.stdout.splitlines()
     assert [json.loads(line)["event"]["subject"] for line in lines] == ["pe-c2a", "42"]
     assert {json.loads(line)["schema"] for line in lines} == {"vpnctl/1"}
+    assert result.exit_code == 6
+    assert result.stderr.startswith("error: the controller ended")
 
 
 def test_watch_writes_lines_on_a_terminal(vpnctl: Any, terminal: Any) -> None:

@@ -42,9 +42,17 @@ def test_a_new_and_a_deleted_file() -> None:
     assert change("a", "") == ["f:0   - a"]
 
 
-def test_a_key_that_stays_is_written_once() -> None:
-    diff = "--- f\n+++ f\n@@ -1 +1 @@\n-  vlan: 100  # cloud\n+  vlan: 200  # cloud\n"
-    assert diff_lines([FileChange("f", diff)]) == ["f:1   vlan: 100  # cloud -> 200  # cloud"]
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  vlan: 100  # cloud", "  vlan: 200  # cloud", "vlan: 100 -> 200"),
+        ("  vlan: 100  # cloud", "  vlan: 200  # hq", "vlan: 100  # cloud -> 200  # hq"),
+        ("  vlan: 100", "  vni: 200", "vlan: 100 -> vni: 200"),
+    ],
+)
+def test_a_key_and_a_comment_that_stay_are_not_repeated(old: str, new: str, said: str) -> None:
+    diff = f"--- f\n+++ f\n@@ -1 +1 @@\n-{old}\n+{new}\n"
+    assert diff_lines([FileChange("f", diff)]) == [f"f:1   {said}"]
 
 
 def test_places_are_aligned_over_files() -> None:

@@ -52,8 +52,8 @@ def add_to(app: typer.Typer) -> None:
                 envvar="VPNCTL_STORE",
                 show_default=False,
                 help="Where revisions are kept: sqlite:///FILE or postgresql://HOST/NAME."
-                " Put a password into the environment or PGPASSFILE only. Default: SQLite in"
-                " $XDG_STATE_HOME/vpnctl or ~/.local/state/vpnctl.",
+                " Put a password into the environment or PGPASSFILE only. Default: a SQLite file"
+                " per policy directory in $XDG_STATE_HOME/vpnctl or ~/.local/state/vpnctl.",
             ),
         ] = "",
         http: Annotated[
@@ -79,7 +79,7 @@ def add_to(app: typer.Typer) -> None:
 
         options = ServeOptions(
             policies,
-            store or _default_store(),
+            store or _default_store(policies),
             ctx.obj.socket_to_serve(),
             _tcp(http, tls_cert, tls_key, tls_client_ca),
             log_json,
@@ -109,6 +109,7 @@ async def run(options: ServeOptions) -> None:
         await controller.start()
         try:
             await http.start()
+            _tune_collector()
             status = await controller.status()
             vpns = len(await controller.vpns())
             say(
@@ -126,10 +127,28 @@ async def run(options: ServeOptions) -> None:
         await http.stop()
 
 
-def _default_store() -> str:
+def _default_store(policies: Path) -> str:
+    """A store of the policy directory's own: revisions of one are none of another."""
+    import hashlib
+
     directory = default_state()
     make_private(directory)
-    return f"sqlite:///{directory / 'vpnctl.sqlite'}"
+    where = policies.resolve()
+    name = f"{where.name}-{hashlib.sha256(bytes(where)).hexdigest()[:8]}.sqlite"
+    return f"sqlite:///{directory / name}"
+
+
+def _tune_collector() -> None:
+    """Let the garbage collector leave alone what lives as long as the daemon.
+
+    Routes are octets in dictionaries, without cycles; looking through a million of them again
+    and again finds nothing and stops the engine meanwhile.
+    """
+    import gc
+
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
 
 
 def _tcp(http: str, cert: Path | None, key: Path | None, client_ca: Path | None) -> Tcp | None:

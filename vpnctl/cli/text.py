@@ -14,6 +14,7 @@ _LABEL = 10
 _NAMES = 4
 _HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+(?P<line>\d+)(?:,\d+)? @@")
 _KEY = re.compile(r"^(?P<key>[\w.-]+: )")
+_COMMENT = re.compile(r"\s+#.*$")
 
 
 def plan_lines(plan: Plan, *, routes: bool = False, wide: bool = False) -> list[str]:
@@ -110,7 +111,8 @@ def _targets(route: RouteChange) -> str:
 def diff_lines(files: Iterable[FileChange]) -> list[str]:
     """Unified diffs with each changed line's file and number.
 
-    One line that replaces another is written as one: ``FILE:LINE   key: old -> new``.
+    One line that replaces another is written as one, without the comment that both end with:
+    ``FILE:LINE   key: old -> new``.
     """
     rows = [row for file in files for row in _changes(file)]
     width = max((len(place) for place, _ in rows), default=0)
@@ -139,6 +141,9 @@ def _changes(file: FileChange) -> Iterator[tuple[str, str]]:
 def _change(file: str, line: int, old: list[str], new: list[str]) -> Iterator[tuple[str, str]]:
     if len(old) == len(new) == 1:
         before, after = old[0].strip(), new[0].strip()
+        comment = _COMMENT.search(after)
+        if comment is not None and before.endswith(comment[0]):
+            before, after = before.removesuffix(comment[0]), after.removesuffix(comment[0])
         key = _KEY.match(after)
         if key is not None and before.startswith(key["key"]):
             after = after.removeprefix(key["key"])

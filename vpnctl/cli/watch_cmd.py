@@ -13,6 +13,7 @@ from vpnctl.cli.command import LOOK_PANEL, command
 from vpnctl.cli.decode import decode
 from vpnctl.cli.output import Format, Output, paint
 from vpnctl.controller.views import Event
+from vpnctl.errors import ControllerError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,11 +23,11 @@ def add_to(app: typer.Typer) -> None:
         panel=LOOK_PANEL,
         examples=[
             ("vpnctl watch", "lines on a terminal, one JSON object a line elsewhere"),
-            ("vpnctl watch | jq 'select(.kind == \"session\")'", "sessions only"),
+            ("vpnctl watch | jq 'select(.event.kind == \"session\")'", "sessions only"),
         ],
     )
     def watch(ctx: typer.Context, output: Output = Format.TABLE) -> None:
-        """Sessions, revisions and errors as they happen, until Ctrl-C."""
+        """Sessions, revisions and errors as they happen, until Ctrl-C or the controller's end."""
         for_people = output.for_people and sys.stdout.isatty()
         for answer in Client(ctx.obj).events():
             if for_people:
@@ -36,3 +37,4 @@ def add_to(app: typer.Typer) -> None:
                 print(f"{time}  {kind}  {event.subject.ljust(12)}  {event.message}", flush=True)
             else:
                 print(json.dumps({"schema": SCHEMA, "event": answer}), flush=True)
+        raise ControllerError("the controller ended", hint="its log says why")

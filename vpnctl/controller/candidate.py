@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from vpnctl.controller.requests import PlanRequest
@@ -61,11 +61,13 @@ def from_files(
     return Candidate(kind, summary, files, load(files, kept, applied.compiled), {})
 
 
-def edited(request: PlanRequest, applied: Applied, on_disk: Mapping[str, bytes]) -> Candidate:
+def edited(
+    request: PlanRequest, applied: Applied, on_disk: Callable[[str], bytes | None]
+) -> Candidate:
     """The applied policy with a site added to, or taken from, a VPN (extend, retract).
 
-    The edit is made in the operator's own file, so that file must be as it was applied.  Raises
-    `NotFoundError`, `UsageError` or `PolicyError`.
+    The edit is made in the operator's own file, which must be as it was applied; ``on_disk`` gives
+    a file by its path.  Raises `NotFoundError`, `UsageError` or `PolicyError`.
     """
     ruleset = applied.compiled.ruleset if applied.compiled else None
     vpn = ruleset.vpns.get(request.vpn) if ruleset else None
@@ -80,7 +82,7 @@ def edited(request: PlanRequest, applied: Applied, on_disk: Mapping[str, bytes])
             hint=f"there are: {', '.join(sorted(ruleset.network.sites))}",
         )
     path = vpn.place.file
-    if on_disk.get(path) != applied.files[path]:
+    if on_disk(path) != applied.files[path]:
         raise UsageError(
             f"{path} has edits that were not applied",
             hint="look at them with 'vpnctl plan', then apply or undo them first",

@@ -38,7 +38,7 @@ from vpnctl.errors import (
     VpnctlError,
 )
 from vpnctl.model import Network
-from vpnctl.planning.plan import Plan, Policy, plan, plan_id
+from vpnctl.planning.plan import Plan, Policy, changed_files, plan, plan_id
 from vpnctl.routing.changes import Move
 from vpnctl.routing.rewrite import RulesChange, compile_rules
 from vpnctl.ruleset import load
@@ -175,14 +175,14 @@ class Controller(Queries):
     async def _candidate(self, request: PlanRequest) -> Candidate:
         if request.kind == "rollback":
             return await self._restored(request.revision, "rollback")
-        files = self._directory.read()
         if request.kind in ("extend", "retract"):
-            return edited(request, self._applied, files)
+            return edited(request, self._applied, self._directory.content)
         if request.kind != "apply":
             raise UsageError(
                 f"no change is called {request.kind!r}",
                 hint="there are apply, extend, retract and rollback",
             )
+        files = self._directory.read()
         return from_files("apply", f"apply {self._directory.path}", files, self._applied)
 
     async def _restored(self, number: int | None, kind: str) -> Candidate:
@@ -436,11 +436,9 @@ class Controller(Queries):
             self._tell_written(self._files.write(candidate, before, revision))
 
     def _commit(self, candidate: Candidate, author: str, confirm_by: datetime | None) -> Revision:
-        before = self._applied.files
         changed = {
-            path: candidate.files.get(path)
-            for path in before.keys() | candidate.files.keys()
-            if before.get(path) != candidate.files.get(path)
+            path: after
+            for path, (_, after) in changed_files(self._applied.files, candidate.files).items()
         }
         reverts = [self._unconfirmed.number] if self._unconfirmed is not None else []
         return self._store.commit(

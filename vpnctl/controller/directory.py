@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +12,20 @@ from typing import ClassVar, TypeVar
 
 from vpnctl import policyfiles
 from vpnctl.controller.candidate import Applied, Candidate
-from vpnctl.errors import StoreError, VpnctlError
+from vpnctl.errors import StoreError
+from vpnctl.ruleset.document import MAX_FILE_SIZE
 from vpnctl.store import Revision, Store
 
 _Content = TypeVar("_Content")
+
+
+def _not_blocking(path: str, flags: int) -> int:
+    """Open a file that the operator may have replaced by a FIFO, or by worse."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return descriptor
 
 
 class PolicyDirectory:
@@ -35,6 +48,18 @@ class PolicyDirectory:
         self._snapshot = policyfiles.read(self.path, self._snapshot)
         return self._snapshot.files
 
+    @staticmethod
+    def content(path: str) -> bytes | None:
+        """One file as it is now, by the name to show; None where there is none.
+
+        Raises `OSError`, also for what is no regular file.
+        """
+        try:
+            with open(path, "rb", opener=_not_blocking) as file:
+                return file.read(MAX_FILE_SIZE + 1)
+        except FileNotFoundError:
+            return None
+
     def shown(self, stored: Mapping[str, _Content]) -> dict[str, _Content]:
         """Contents by the names to show."""
         return {str(self.path / name): content for name, content in stored.items()}
@@ -51,12 +76,11 @@ class PolicyDirectory:
         """Bring files to disk, None for one to delete, and give those that were left alone.
 
         ``known``: contents that may be overwritten; a file that is otherwise has edits of the
-        operator's.  Raises `OSError`, and what `read` raises.
+        operator's.  Raises `OSError`.
         """
-        on_disk = self.read()
         left_alone = []
         for path, content in sorted(wanted.items()):
-            present = on_disk.get(path)
+            present = self.content(path)
             if present == content:
                 continue
             if present not in known[path]:
@@ -129,7 +153,7 @@ class AppliedFiles:
             left_alone = self._directory.write(wanted, known)
             for operation in operations:
                 self._store.journal_finish(operation)
-        except VpnctlError as error:
+        except StoreError as error:
             return self._failed(error.message)
         except OSError as error:
             return self._failed(str(error))

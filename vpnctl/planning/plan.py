@@ -102,11 +102,13 @@ def changed_files(
     old: Mapping[str, bytes], new: Mapping[str, bytes]
 ) -> dict[str, tuple[bytes | None, bytes | None]]:
     """Path -> contents before and after, None where there is no such file, by path."""
-    found = {}
-    for path in old.keys() | new.keys():
-        before, after = old.get(path), new.get(path)
-        if before is not after and before != after:
-            found[path] = before, after
+    found: dict[str, tuple[bytes | None, bytes | None]] = {
+        path: (content, None) for path, content in old.items() if path not in new
+    }
+    for path, content in new.items():
+        before = old.get(path)
+        if before is not content and before != content:
+            found[path] = before, content
     return dict(sorted(found.items()))
 
 
@@ -141,13 +143,15 @@ def file_changes(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> tuple[Fi
 def _allocation_changes(
     old: frozenset[Allocation], new: frozenset[Allocation]
 ) -> tuple[AllocationChange, ...]:
-    had = {(entry.pool, entry.owner, entry.number): entry for entry in old}
+    if old is new:
+        return ()
+    had = {(entry.pool, entry.owner, entry.number) for entry in old - new}
     found = []
     for entry in sorted(new - old):
-        before = had.get((entry.pool, entry.owner, entry.number))
-        if entry.released and before is None:
+        known = (entry.pool, entry.owner, entry.number) in had
+        if entry.released and not known:
             continue
-        action = "release" if entry.released else "take" if before is None else "take up again"
+        action = "release" if entry.released else "take up again" if known else "take"
         found.append(AllocationChange(entry.pool, entry.owner, entry.number, action))
     return tuple(found)
 

@@ -308,6 +308,9 @@ def is_route_target(community: bytes) -> bool:
     return community[1] == 0x02 and community[0] & 0xBF in (0, 1, 2)
 
 
+_NO_TARGETS: frozenset[bytes] = frozenset()
+
+
 @lru_cache(_REMEMBERED)
 def _split_communities(value: bytes) -> tuple[frozenset[bytes], bytes]:
     targets = set()
@@ -374,20 +377,21 @@ def _read(octets: bytes, external: bool) -> _Reading:
 
 def _pick(raw: Iterable[bytes], external: bool, notes: list[str]) -> dict[int, Attribute]:
     """Those attributes that pass, by code; `TreatAsWithdrawError`."""
-    seen = set()
     kept: dict[int, Attribute] = {}
+    dropped: set[int] = set()
     for octets in raw:
         code, found, note, withdraw = _read(octets, external)
-        if code in seen:
+        if code in kept or code in dropped:
+            # All but the first are discarded (RFC 7606 section 3 g).
             notes.append(f"a second attribute of type {code}")
-            continue
-        seen.add(code)
-        if withdraw:
-            raise TreatAsWithdrawError(withdraw)
-        if found is not None:
+        elif found is not None:
             kept[code] = found
-        elif note:
-            notes.append(note)
+        elif withdraw:
+            raise TreatAsWithdrawError(withdraw)
+        else:
+            dropped.add(code)
+            if note:
+                notes.append(note)
     return kept
 
 
@@ -479,18 +483,18 @@ def parse(raw: Sequence[bytes], origin: Origin) -> Attributes:
         # RFC 5065 section 5; we are in no confederation.
         raise TreatAsWithdrawError("AS_PATH with a confederation's segments")
     communities = kept.pop(EXTENDED_COMMUNITIES, None)
-    targets, others = _split_communities(communities.value if communities else b"")
+    if communities is None:
+        targets, others, flags = _NO_TARGETS, b"", _OPT_TRANS
+    else:
+        targets, others = _split_communities(communities.value)
+        flags = communities.flags
     codes = list(kept)
     ascending = sorted(codes)
+    if codes != ascending:
+        kept = {code: kept[code] for code in ascending}
+    loop = _loop(kept, path, origin)
     return Attributes(
-        origin,
-        tuple(kept.values()) if codes == ascending else tuple(kept[code] for code in ascending),
-        path,
-        targets,
-        others,
-        communities.flags if communities else _OPT_TRANS,
-        _loop(kept, path, origin),
-        tuple(notes),
+        origin, tuple(kept.values()), path, targets, others, flags, loop, tuple(notes)
     )
 
 
@@ -523,14 +527,16 @@ class Rendering(NamedTuple):
     communities_flags: int
     after: bytes
 
-    def with_targets(self, targets: tuple[bytes, ...]) -> bytes:
-        """The path attributes to send, the route targets in front of the other communities."""
-        value = b"".join((*targets, self.communities))
-        if len(value) > 255:
-            head = attribute(self.communities_flags, EXTENDED_COMMUNITIES, value).octets
-            return self.before + head + self.after
-        head = bytes((self.communities_flags, EXTENDED_COMMUNITIES, len(value)))
-        return b"".join((self.before, head, value, self.after))
+    def around(self, target_octets: int) -> tuple[bytes, bytes]:
+        """What comes before and after so many octets of route targets, which stand in front of
+        the other extended communities."""
+        size = target_octets + len(self.communities)
+        flags = self.communities_flags
+        if size > 255:
+            head = bytes((flags | EXTENDED_LENGTH, EXTENDED_COMMUNITIES, size >> 8, size & 255))
+        else:
+            head = bytes((flags, EXTENDED_COMMUNITIES, size))
+        return self.before + head, self.communities + self.after
 
 
 def _transitive_only(communities: bytes) -> bytes:
@@ -601,11 +607,10 @@ def render(attributes: Attributes, kind: Kind) -> Rendering:
         _for_internal(attributes, values)
     if not kind.asn4:
         _to_two_octets(values)
-    # The code comes first in an `Attribute`, so they sort by it.
-    ordered = sorted(values.values())
+    codes = sorted(values)
     return Rendering(
-        b"".join([each.octets for each in ordered if each.code < EXTENDED_COMMUNITIES]),
+        b"".join([values[code].octets for code in codes if code < EXTENDED_COMMUNITIES]),
         communities,
         attributes.communities_flags,
-        b"".join([each.octets for each in ordered if each.code > EXTENDED_COMMUNITIES]),
+        b"".join([values[code].octets for code in codes if code > EXTENDED_COMMUNITIES]),
     )

@@ -47,8 +47,8 @@ class Delivery:
         self._tables = tables
         self._by_peer = by_peer
         self._output = output
-        self._out: dict[Session, list[bytes]] = {}
-        self._listeners: dict[TargetGroup, list[tuple[Session, tuple[bytes, ...]]]] = {}
+        self._pending: list[Session] = []
+        self._listeners: dict[TargetGroup, list[tuple[Session, bytes]]] = {}
 
     # -- what changed --------------------------------------------------------------------------
 
@@ -82,12 +82,12 @@ class Delivery:
             for peer in sorted(lost):
                 self._take_back(peer, rib.family, keys, told)
 
-    def _listening(self, group: TargetGroup) -> list[tuple[Session, tuple[bytes, ...]]]:
-        """The sessions that are to have the routes of a group, with their targets."""
+    def _listening(self, group: TargetGroup) -> list[tuple[Session, bytes]]:
+        """The sessions that are to have the routes of a group, with their targets in a row."""
         found = self._listeners.get(group)
         if found is None:
             found = self._listeners[group] = [
-                (session, targets)
+                (session, b"".join(targets))
                 for peer, targets in group.verdict.sent.items()
                 if (session := self._by_peer.get(peer)) is not None
                 and group.family in session.opened.families
@@ -110,7 +110,8 @@ class Delivery:
                         self._take_back(peer, rib.family, [key], [_told(rib, was, key)])
                 elif now is not was or key in rib.relabelled:
                     parcel = Parcel(now, [key])
-                    self._give(session, parcel, sight.of(now)[peer], had=was is not None)
+                    targets = b"".join(sight.of(now)[peer])
+                    self._give(session, parcel, targets, had=was is not None)
 
     def tell_moves(self, moves: Iterable[Move]) -> frozenset[str]:
         """Tell what a change of the rules moves; the names of the peers that are concerned."""
@@ -127,7 +128,7 @@ class Delivery:
                 parcel = parcels.get((path, id(keys)))
                 if parcel is None:
                     parcel = parcels[path, id(keys)] = Parcel(path, keys)
-                self._give(session, parcel, targets, had=old is not None)
+                self._give(session, parcel, b"".join(targets), had=old is not None)
             elif old is not None:
                 self._take_back(peer, family, keys, [old[0].nlris[key] for key in keys])
         self._send_out()
@@ -135,9 +136,7 @@ class Delivery:
 
     # -- one peer ------------------------------------------------------------------------------
 
-    def _give(
-        self, session: Session, parcel: Parcel, targets: tuple[bytes, ...], *, had: bool
-    ) -> None:
+    def _give(self, session: Session, parcel: Parcel, targets: bytes, *, had: bool) -> None:
         """Announce a parcel to a peer, or put it off while the peer reads slowly."""
         if session.has_room:
             self._queue(session, self._announcement(session, parcel, targets, had=had))
@@ -147,7 +146,7 @@ class Delivery:
             session.defer(family, key, nlri if had else None, gone=False)
 
     def _announcement(
-        self, session: Session, parcel: Parcel, targets: tuple[bytes, ...], *, had: bool
+        self, session: Session, parcel: Parcel, targets: bytes, *, had: bool
     ) -> list[bytes]:
         """UPDATEs that tell a peer of a parcel, which then waits for nothing any more.
 
@@ -180,18 +179,19 @@ class Delivery:
             session.defer(family, key, nlri, gone=True)
 
     def _queue(self, session: Session, messages: Iterable[bytes]) -> None:
-        out = self._out.get(session)
-        if out is None:
-            out = self._out[session] = []
+        outbox = session.outbox
+        if not outbox:
+            self._pending.append(session)
         for message in messages:
-            out.append(message)
+            outbox.append(message)
             session.sent_octets += len(message)
-            session.updates_sent += 1
 
     def _send_out(self) -> None:
-        out, self._out = self._out, {}
-        for session, messages in out.items():
+        pending, self._pending = self._pending, []
+        for session in pending:
+            messages, session.outbox = session.outbox, []
             if messages:
+                session.updates_sent += len(messages)
                 self._output.send(session.opened.number, b"".join(messages))
 
     # -- slow readers and full tables ----------------------------------------------------------
@@ -226,7 +226,8 @@ class Delivery:
         self._queue(session, update.withdraw(family, gone, session.kind.message_size))
         for (path, had), keys in alike.items():
             parcel = Parcel(path, keys)
-            self._queue(session, self._announcement(session, parcel, sight.of(path)[peer], had=had))
+            targets = b"".join(sight.of(path)[peer])
+            self._queue(session, self._announcement(session, parcel, targets, had=had))
 
     def begin_full_table(
         self, session: Session, family: Family, begin: list[bytes], end: list[bytes]
@@ -259,7 +260,7 @@ class Delivery:
                     keys = self._of_full_table(path, peer, some)
                     if keys:
                         parcel = Parcel(path, keys)
-                        made = self._announcement(session, parcel, targets, had=True)
+                        made = self._announcement(session, parcel, b"".join(targets), had=True)
                         messages += made
                         octets += sum(map(len, made))
                     if octets >= _FULL_TABLE_OCTETS:

@@ -117,8 +117,10 @@ def rib_in(engine: Engine, peer: str, family: Family | None = None) -> Iterator[
 
 def _longest(session: Session, path: Path, targets: tuple[bytes, ...]) -> int:
     """Octets of the longest NLRI of a path that this peer can be told."""
-    attributes = render(path.attributes, session.kind).with_targets(targets)
-    return update.room_for_nlri(session.opened.message_size, path.next_hop, attributes)
+    octets = sum(map(len, targets))
+    before, after = render(path.attributes, session.kind).around(octets)
+    attribute_octets = len(before) + octets + len(after)
+    return update.room_for_nlri(session.kind.message_size, path.next_hop, attribute_octets)
 
 
 def _status_out(session: Session, path: Path, longest: int, key: bytes) -> str:

@@ -70,6 +70,7 @@ class Session:
     ``backlog``: family -> key -> the NLRI that the peer was last told, or None if it was told
     none; the route's state is looked up when there is room to send, so the backlog holds each
     route once however often it changed.
+    ``outbox``: messages on their way to the `Output`; ``sent_octets`` counts them already.
     ``loading``: families whose first full table is not all sent.
     """
 
@@ -84,6 +85,7 @@ class Session:
         "malformed",
         "opened",
         "origin",
+        "outbox",
         "oversized",
         "paths",
         "sent_octets",
@@ -113,6 +115,7 @@ class Session:
         self.jobs: deque[FullTable] = deque()
         self.loading: set[Family] = set(opened.families)
         self.end_of_rib: set[Family] = set()
+        self.outbox: list[bytes] = []
         self.sent_octets = 0
         self.written_octets = 0
         self.updates_heard = 0

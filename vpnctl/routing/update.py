@@ -159,9 +159,12 @@ _REACH_OVERHEAD = HEADER_OCTETS + 4 + 4 + 3 + 1 + 1
 _UNREACH_OVERHEAD = HEADER_OCTETS + 4 + 4 + 3
 
 
-def room_for_nlri(message_size: int, next_hop: bytes, attributes: bytes) -> int:
-    """How many octets of NLRI fit an announcing UPDATE of at most ``message_size`` octets."""
-    return message_size - _REACH_OVERHEAD - len(next_hop) - len(attributes)
+def room_for_nlri(message_size: int, next_hop: bytes, attribute_octets: int) -> int:
+    """How many octets of NLRI fit an announcing UPDATE of at most ``message_size`` octets.
+
+    ``attribute_octets``: how long all attributes but MP_REACH_NLRI are together.
+    """
+    return message_size - _REACH_OVERHEAD - len(next_hop) - attribute_octets
 
 
 def chunks(nlris: Iterable[bytes], room: int) -> Iterator[bytes]:
@@ -179,22 +182,31 @@ def chunks(nlris: Iterable[bytes], room: int) -> Iterator[bytes]:
         yield b"".join(part)
 
 
-_REACH_HEAD = Struct("!BBH3sB")
+_ANNOUNCING = Struct("!16sHBHHBBH3sB")
 
 
-def reach(family: bytes, next_hop: bytes, field: bytes) -> bytes:
-    """MP_REACH_NLRI for the NLRI of ``field``; ``family``: AFI and SAFI, 3 octets."""
+def announcing(family: bytes, next_hop: bytes, field: bytes, attribute_octets: int) -> bytes:
+    """An UPDATE that announces, up to where its other attributes begin.
+
+    MP_REACH_NLRI comes first (RFC 7606 section 5.1).  ``family``: AFI and SAFI, 3 octets;
+    ``field``: the NLRI; ``attribute_octets``: how long all other attributes are together.
+    """
     hop = len(next_hop)
-    size = 5 + hop + len(field)
-    head = _REACH_HEAD.pack(OPTIONAL | EXTENDED_LENGTH, MP_REACH_NLRI, size, family, hop)
+    value = 5 + hop + len(field)
+    total = 4 + value + attribute_octets
+    head = _ANNOUNCING.pack(
+        MARKER,
+        HEADER_OCTETS + 4 + total,
+        _UPDATE,
+        0,
+        total,
+        OPTIONAL | EXTENDED_LENGTH,
+        MP_REACH_NLRI,
+        value,
+        family,
+        hop,
+    )
     return b"".join((head, next_hop, b"\x00", field))
-
-
-def announce(reach: bytes, attributes: bytes) -> bytes:
-    """An UPDATE that announces; MP_REACH_NLRI comes first (RFC 7606 section 5.1)."""
-    size = len(reach) + len(attributes)
-    head = _HEAD.pack(MARKER, HEADER_OCTETS + 4 + size, _UPDATE, 0, size)
-    return b"".join((head, reach, attributes))
 
 
 def withdraw(family: Family, nlris: Sequence[bytes], message_size: int) -> Iterator[bytes]:

@@ -1,8 +1,7 @@
 """The current allocations in memory, and what a wanted set would change of them.
 
-A commit hands over the whole set, usually the very objects that the store gave out with a few
-replaced.  Comparing identities first keeps the cost of thousands of unchanged ones below that of
-writing one row.
+A commit hands over the whole set.  Comparing it as a set, and not at all when it is the very one
+of the commit before, keeps the cost of thousands of unchanged ones below that of writing one row.
 """
 
 from __future__ import annotations
@@ -15,21 +14,26 @@ from vpnctl.model import Allocation
 
 
 class AllocationDifference(NamedTuple):
-    """Rows to delete, then rows to insert; a changed allocation stands in both."""
+    """Rows to delete, then rows to insert; a changed allocation stands in both.
+
+    ``wanted`` is everything that is there afterwards.
+    """
 
     removed: list[Allocation]
     added: list[Allocation]
+    wanted: frozenset[Allocation]
 
 
 class AllocationBook:
     """Every current allocation, unique by (pool, owner) and by (pool, number)."""
 
     def __init__(self, allocations: Iterable[Allocation] = ()) -> None:
-        self._by_id: dict[int, Allocation] = {}
+        self._all: frozenset[Allocation] = frozenset()
         self._by_owner: dict[tuple[str, str], Allocation] = {}
         self._by_number: dict[tuple[str, int], Allocation] = {}
         self._ordered: tuple[Allocation, ...] | None = None
-        self.apply(AllocationDifference([], list(allocations)))
+        everything = frozenset(allocations)
+        self.apply(AllocationDifference([], list(everything), everything))
 
     def allocations(self) -> tuple[Allocation, ...]:
         """All of them, by pool and number."""
@@ -44,18 +48,13 @@ class AllocationBook:
         Raises `StoreError` where ``wanted`` gives an owner two numbers of a pool, or a number of
         a pool to two owners.
         """
-        wanted_by_id = {id(allocation): allocation for allocation in wanted}
-        known = self._by_id
-        new = [allocation for key, allocation in wanted_by_id.items() if key not in known]
-        if not new and len(wanted_by_id) == len(known):
-            return AllocationDifference([], [])
-        gone = {
-            (allocation.pool, allocation.owner): allocation
-            for key, allocation in known.items()
-            if key not in wanted_by_id
-        }
+        every = frozenset(wanted)  # the same object when it is one
+        if every is self._all:
+            return AllocationDifference([], [], every)
+        removed = sorted(self._all - every)
+        gone = {(allocation.pool, allocation.owner) for allocation in removed}
         added: dict[tuple[str, str], Allocation] = {}
-        for allocation in new:
+        for allocation in sorted(every - self._all):
             owner = (allocation.pool, allocation.owner)
             other = added.get(owner)
             if other is None and owner not in gone:
@@ -63,25 +62,18 @@ class AllocationBook:
             if other is not None:
                 raise self._twice(allocation, other)
             added[owner] = allocation
-        removed = []
-        for owner, allocation in gone.items():
-            if added.get(owner) == allocation:
-                del added[owner]
-            else:
-                removed.append(allocation)
         self._refuse_shared_numbers(removed, added.values())
-        return AllocationDifference(removed, list(added.values()))
+        return AllocationDifference(removed, list(added.values()), every)
 
     def apply(self, difference: AllocationDifference) -> None:
         """Carry out a difference that the database has taken."""
         for allocation in difference.removed:
             del self._by_owner[allocation.pool, allocation.owner]
             del self._by_number[allocation.pool, allocation.number]
-            del self._by_id[id(allocation)]
         for allocation in difference.added:
             self._by_owner[allocation.pool, allocation.owner] = allocation
             self._by_number[allocation.pool, allocation.number] = allocation
-            self._by_id[id(allocation)] = allocation
+        self._all = difference.wanted
         if difference.removed or difference.added:
             self._ordered = None
 

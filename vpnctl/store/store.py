@@ -233,7 +233,7 @@ class Store:
     def allocations(self) -> tuple[Allocation, ...]:
         """The current set, by pool and number.
 
-        A commit is cheapest when it is given these very objects where they did not change.
+        A commit is cheapest when it is given the same frozenset as the one before.
         """
         with self._transaction("read the allocations") as connection:
             if self._read_only:
