@@ -40,6 +40,16 @@ def test_yaml_files_are_read_under_the_name_that_the_operator_gave(
     }
 
 
+def test_the_present_directory_is_not_written_before_a_name(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(directory)
+    snapshot = policyfiles.read(Path())
+    assert sorted(snapshot.files) == ["e1.yml", "network.yaml"]
+    # The name is the one that joining directory and name gives: revisions are compared by it.
+    assert set(snapshot.files) == {str(snapshot.directory / "e1.yml"), "network.yaml"}
+
+
 def test_an_unchanged_file_is_not_opened_again(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,7 @@ def _stamp(status: os.stat_result) -> _Stamp:
 class Snapshot:
     """The files of a policy directory as they were read.
 
-    ``files`` is keyed by the path as shown to the operator: the directory as given, and the name.
+    ``files`` is keyed by the path as shown to the operator: ``str(directory / name)``.
     """
 
     directory: Path
@@ -77,7 +77,8 @@ def read(directory: Path, previous: Snapshot | None = None) -> Snapshot:
             hint="name the directory of the policy, or make one with `vpnctl init DIR`",
         ) from error
     root = os.path.realpath(directory)
-    prefix = os.path.join(directory, "")  # noqa: PTH118 - text, joined a thousand times
+    # As `directory / name` shows it: the present directory is not written.
+    prefix = "" if directory == Path() else os.path.join(directory, "")  # noqa: PTH118 - text
     files: dict[str, bytes] = {}
     stamps: dict[str, _Stamp] = {}
     mistakes: list[Mistake] = []

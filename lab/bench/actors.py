@@ -52,6 +52,21 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class Expect:
+    """What a sink is to wait for, for at most ``bound`` seconds.
+
+    ``versions``: of the customers' rules; ``whole``: the whole table, not only these changes.
+    ``settle``: seconds of silence after which what came in is read, and after which a table that
+    is right is final.
+    """
+
+    versions: dict[int, int]
+    bound: float
+    settle: float
+    whole: bool = False
+
+
+@dataclass(frozen=True)
 class Arrival:
     """A sink's account of one expectation.
 
@@ -89,9 +104,9 @@ class _Actor:
             raise SessionLostError(answer)
         return answer
 
-    def wait_up(self, timeout: float) -> None:
-        """Until the session is established."""
-        self._answer(timeout)
+    def wait_up(self, timeout: float) -> int:
+        """Until the session is established; the time of that."""
+        return int(self._answer(timeout))
 
     def stop(self) -> None:
         """End the process."""
@@ -103,20 +118,21 @@ class _Actor:
 class Sink(_Actor):
     """Receives, records, and compares with what it should hold."""
 
-    def __init__(self, place: Place, workload: Workload) -> None:
-        super().__init__(_sink, place, workload)
+    def __init__(self, place: Place, workload: Workload, expect: Expect | None = None) -> None:
+        """``expect``: armed with this already when it connects, and loose about attributes."""
+        super().__init__(_sink, place, workload, expect)
 
-    def expect(self, changes: dict[int, int] | None, bound: float, settle: float) -> None:
-        """Arm: the whole table (``None``) or customers' new versions; see `Table.expect`.
+    def expect(self, what: Expect) -> None:
+        """Arm it; `arrival` gives the outcome."""
+        self._pipe.send(what)
+        self._answer(120)
 
-        ``bound``: seconds to give it; ``settle``: seconds of silence after which what came in is
-        read, and after which a complete table is final.
-        """
-        self._pipe.send((changes, bound, settle))
-        self._answer(60)
+    def has_arrived(self) -> bool:
+        """Whether `arrival` would answer at once."""
+        return self._pipe.poll(0)
 
     def arrival(self, timeout: float) -> Arrival:
-        """The outcome of `expect`."""
+        """The outcome of the last `Expect`."""
         answer = self._answer(timeout)
         assert isinstance(answer, Arrival)
         return answer
@@ -149,22 +165,31 @@ class Sender(_Actor):
         return answer
 
 
-def _sink(pipe: Connection, place: Place, workload: Workload) -> None:
+def _sink(pipe: Connection, place: Place, workload: Workload, expect: Expect | None) -> None:
     _quiet_process()
+    table = Table(workload, loose=expect is not None)
+    if expect is not None:
+        table.expect_all(expect.versions)
     with _telling(pipe):
         deadline = time.monotonic() + 60
         link, rest = establish(
             place.source, place.target, workload.family, place.hold_time, deadline
         )
         receive_timeout(link, _TURN)
-        _SinkLoop(pipe, link, place, Table(workload), rest).run()
+        _SinkLoop(pipe, link, place, table, rest, expect).run()
 
 
 class _SinkLoop:
     """One sink at work: receive and record; read only while nothing comes in."""
 
     def __init__(
-        self, pipe: Connection, link: socket.socket, place: Place, table: Table, rest: bytes
+        self,
+        pipe: Connection,
+        link: socket.socket,
+        place: Place,
+        table: Table,
+        rest: bytes,
+        expect: Expect | None,
     ) -> None:
         self._pipe, self._link, self._table = pipe, link, table
         self._keepalive_every = place.hold_time / 3
@@ -174,10 +199,12 @@ class _SinkLoop:
         self._silence = 0
         self._settle = 0.1
         self._deadline: float | None = None
+        if expect is not None:
+            self._arm(expect)
 
     def run(self) -> None:
         """Until the session or the pipe ends."""
-        self._pipe.send(True)
+        self._pipe.send(time.monotonic_ns())
         receive, clock = self._link.recv, time.monotonic_ns
         next_keepalive = time.monotonic() + self._keepalive_every
         while True:
@@ -220,19 +247,27 @@ class _SinkLoop:
             self._silence = 0
             self._pipe.send(silence / 1e9)
             return
-        changes, bound, self._settle = order
+        assert isinstance(order, Expect)
         self._read()
-        self._table.expect(changes)
+        self._table.loose = False
+        if order.whole:
+            self._table.expect_all(order.versions)
+        else:
+            self._table.expect_changes(order.versions)
+        self._arm(order)
+        self._pipe.send(True)
+
+    def _arm(self, expect: Expect) -> None:
         # The clock of silence starts anew, or an armed sink could report before the first byte.
         self._last_arrival = time.monotonic_ns()
-        self._deadline = time.monotonic() + bound
-        self._pipe.send(True)
+        self._settle = expect.settle
+        self._deadline = time.monotonic() + expect.bound
 
     def _report(self) -> None:
         table, self._deadline = self._table, None
         self._pipe.send(
             Arrival(
-                table.complete_at if not table.wrong else None,
+                None if table.wrong else table.complete_at,
                 table.announced,
                 table.withdrawn,
                 table.updates,

@@ -99,10 +99,12 @@ class Table:
 
     ``wrong``: number of NLRI that are missing, carry other attributes than expected, or should
     not be there.  ``complete_at``: arrival time (ns) of the chunk that brought it to zero.
-    ``announced`` and ``withdrawn`` count NLRI since `expect` was last called.
+    ``announced`` and ``withdrawn`` count NLRI since it was last told what to expect.
+    ``loose``: any attributes will do, for a table that is loaded while rules change.
     """
 
     workload: Workload
+    loose: bool = False
     expected: dict[bytes, bytes] = field(default_factory=dict)
     held: dict[bytes, bytes] = field(default_factory=dict)
     wrong: int = 0
@@ -114,20 +116,32 @@ class Table:
     first_difference: str = ""
     _rest: bytes = b""
 
-    def expect(self, changes: dict[int, int] | None) -> None:
-        """Expect the whole table (``None``) or new versions of some customers' rules."""
-        if changes is None:
-            self.expected = self.workload.expected()
-        else:
-            for customer, version in changes.items():
-                for index in self.workload.indexes(customer):
-                    nlri = self.workload.nlri(index)
-                    self.expected[nlri] = self.workload.signature(index, version)
+    def expect_all(self, versions: dict[int, int]) -> None:
+        """Expect the whole table; ``versions``: customer -> version of its rule where not 0."""
+        self.expected = self.workload.expected(versions)
+        self._start_anew()
+
+    def expect_changes(self, versions: dict[int, int]) -> None:
+        """Expect new versions of some customers' rules, everything else as before."""
+        for customer, version in versions.items():
+            for index in self.workload.indexes(customer):
+                nlri = self.workload.nlri(index)
+                self.expected[nlri] = self.workload.signature(index, version)
+        self._start_anew()
+
+    def _start_anew(self) -> None:
         self.announced = self.updates = self.withdrawn = 0
         self.complete_at = None
-        get = self.held.get
-        self.wrong = sum(get(nlri) != want for nlri, want in self.expected.items())
+        self.first_difference = ""
+        self.wrong = sum(
+            self._differs(self.held.get(nlri), want) for nlri, want in self.expected.items()
+        )
         self.wrong += len(self.held.keys() - self.expected.keys())
+
+    def _differs(self, seen: bytes | None, want: bytes | None) -> bool:
+        if self.loose:
+            return (seen is None) != (want is None)
+        return seen != want
 
     def read(self, chunk: bytes, arrived: int) -> None:
         """Take in one chunk of the stream; raises `SessionLostError` on a NOTIFICATION."""
@@ -189,14 +203,15 @@ class Table:
                 want = expected.get(nlri)
             before = held.get(nlri)
             # An NLRI that nobody expects is wrong from its first announcement on.
-            if before is None:
-                self.wrong += (seen != want) - (want is not None)
+            was_wrong = want is not None if before is None else self._differs(before, want)
+            if self._differs(seen, want):
+                self.wrong += not was_wrong
+                if not self.first_difference:
+                    self.first_difference = f"{nlri.hex()} has {seen.hex()}, expected " + (
+                        want.hex() if want else "nothing"
+                    )
             else:
-                self.wrong += (seen != want) - (before != want)
-            if seen != want and not self.first_difference:
-                self.first_difference = (
-                    f"{nlri.hex()} has {seen.hex()}, expected {want.hex() if want else 'nothing'}"
-                )
+                self.wrong -= was_wrong
             held[nlri] = seen
 
     def _withdraw(self, unreach: bytes) -> None:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
-from lab.bench.actors import Arrival, Place, Sender, Sink
+from lab.bench.actors import Arrival, Expect, Place, Sender, Sink
 from lab.bench.subjects import Setup, Subject
 from lab.bench.subjects.base import LISTEN, SENDER
 from lab.bench.workload import Workload
 
 #: Silence (s) after which a table, or the effect of a rule change, counts as final.
-LOAD_SETTLE, CHANGE_SETTLE = 0.3, 0.2
+LOAD_SETTLE, CHANGE_SETTLE, JOIN_SETTLE = 0.3, 0.2, 0.03
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Memory:
-    """Sums over a daemon's processes in megabytes (10^6)."""
+    """Sums over a daemon's processes in megabytes (10^6); ``peak`` is that of the RSS."""
 
     rss: float
     pss: float
     uss: float
+    peak: float
     processes: int
 
 
@@ -106,7 +107,7 @@ class Stage:
     def load(self, bound: float) -> Outcome:
         """First byte of the table sent -> last sink has all of it, rewritten."""
         for sink in self.sinks:
-            sink.expect(None, bound, LOAD_SETTLE)
+            sink.expect(Expect({}, bound, LOAD_SETTLE, whole=True))
         self.sender.start()
         arrivals = [sink.arrival(bound + 60) for sink in self.sinks]
         if any(arrival.complete_at is None for arrival in arrivals):
@@ -119,42 +120,52 @@ class Stage:
         version = self._versions[customer]
         self.daemon.prepare(customer, version)
         for sink in self.sinks:
-            sink.expect({customer: version}, bound, settle)
+            sink.expect(Expect({customer: version}, bound, settle))
         started = time.monotonic_ns()
         self.daemon.change()
         return _outcome(started, [sink.arrival(bound + 60) for sink in self.sinks])
 
-    def join(self, number: int) -> Sink:
-        """Connect a spare sink, ``number`` counted from 0; the caller awaits and stops it."""
-        address = self.setup.sink(self._count + number)
-        return Sink(self._place(address, 90), self.workload)
+    def join(self, bound: float) -> Sink:
+        """Connect the first spare sink, armed for the whole table; the caller stops it."""
+        address = self.setup.sink(self._count)
+        expect = Expect(dict(self._versions), bound, JOIN_SETTLE, whole=True)
+        return Sink(self._place(address, 90), self.workload, expect)
+
+    def verify(self, sink: Sink) -> str:
+        """What a sink holds that it should not, or lacks; empty when it is exactly right."""
+        sink.expect(Expect(dict(self._versions), 1, 0.1, whole=True))
+        return _fault(sink.arrival(60))
 
     def memory(self) -> Memory:
         """Of all the daemon's processes, now."""
         sums = {"Rss": 0, "Pss": 0, "Private_Clean": 0, "Private_Dirty": 0}
         pids = self.daemon.pids()
+        peak = 0
         for pid in pids:
+            status = Path(f"/proc/{pid}/status").read_text()
+            peak += int(status.partition("VmHWM:")[2].split()[0]) * 1024
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
                 key, value = line.split(":")
                 if key in sums:
                     sums[key] += int(value.split()[0]) * 1024
         private = sums["Private_Clean"] + sums["Private_Dirty"]
-        return Memory(sums["Rss"] / 1e6, sums["Pss"] / 1e6, private / 1e6, len(pids))
+        return Memory(sums["Rss"] / 1e6, sums["Pss"] / 1e6, private / 1e6, peak / 1e6, len(pids))
 
 
 def _outcome(started: int, arrivals: Sequence[Arrival]) -> Outcome:
-    faults = [
-        f"{arrival.wrong} routes wrong; {arrival.difference}"
-        for arrival in arrivals
-        if arrival.wrong
-    ]
-    faults += [f"{arrival.withdrawn} withdrawn" for arrival in arrivals if arrival.withdrawn]
+    faults = [fault for fault in map(_fault, arrivals) if fault]
     ends = [arrival.complete_at for arrival in arrivals]
     seconds = None
     if all(end is not None for end in ends):
         seconds = (max(end for end in ends if end is not None) - started) / 1e9
     resent = tuple(sorted((arrival.announced for arrival in arrivals), reverse=True))
     return Outcome(seconds, resent, faults[0] if faults else "")
+
+
+def _fault(arrival: Arrival) -> str:
+    if arrival.wrong:
+        return f"{arrival.wrong} routes wrong; {arrival.difference or 'nothing came'}"
+    return f"{arrival.withdrawn} withdrawn" if arrival.withdrawn else ""
 
 
 def _free_port() -> int:

@@ -1,15 +1,15 @@
 """The routes that every subject has to rewrite, and what each sink must hold in the end.
 
-Customer ``c`` (from 1) has `PER_CUSTOMER` routes, announced with route target ``65000:c``.  The
-rule of version ``v`` makes ``65000:(100000 * (v + 1) + c)`` of it; a rule change is a customer's
-step from one version to the next.
+Customer ``c`` (from 1) has `Workload.per_customer` routes, announced with route target
+``65000:c``.  The rule of version ``v`` makes ``65000:(100000 * (v + 1) + c)`` of it; a rule change
+is a customer's step from one version to the next.
 """
 
 from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 ASN = 65000
@@ -61,7 +61,7 @@ def _vpnv4(index: int, customer: int) -> bytes:
 
 
 def _vpls(index: int, customer: int) -> bytes:
-    ve_id = 1 + index % PER_CUSTOMER
+    ve_id = 1 + index % 60_000
     label_base = (16 + index % 60_000 * 16) << 4 | 1
     body = struct.pack("!HHIHHH", 0, ASN, customer, ve_id, 1, 8) + label_base.to_bytes(3, "big")
     return struct.pack("!H", len(body)) + body
@@ -69,7 +69,6 @@ def _vpls(index: int, customer: int) -> bytes:
 
 def _evpn(index: int, customer: int) -> bytes:
     """MAC/IP advertisement without an address (RFC 7432 section 7.2)."""
-    # FRR and BIRD want the RD of an EVPN route with an administrator of their own liking: any.
     distinguisher = struct.pack("!HHI", 0, ASN, customer)
     mac = b"\x02\x00" + index.to_bytes(4, "big")
     body = distinguisher + bytes(10) + bytes(4) + b"\x30" + mac + b"\x00"
@@ -82,7 +81,7 @@ _NLRI = {"vpnv4": _vpnv4, "vpls": _vpls, "evpn": _evpn}
 
 @dataclass(frozen=True)
 class Workload:
-    """``routes`` routes of one family in customers of `PER_CUSTOMER` each.
+    """``routes`` routes of one family in customers of ``per_customer`` each.
 
     ``own_attributes``: every route has a MED of its own, so no two routes share attributes.
     ``shuffled``: the routes are sent in a random (seeded) order, not customer by customer.
@@ -94,6 +93,7 @@ class Workload:
     own_attributes: bool = False
     shuffled: bool = False
     companions: bool = True
+    per_customer: int = PER_CUSTOMER
     _order: list[int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -104,10 +104,10 @@ class Workload:
 
     @property
     def customers(self) -> int:
-        return -(-self.routes // PER_CUSTOMER)
+        return -(-self.routes // self.per_customer)
 
     def customer_of(self, index: int) -> int:
-        return index // PER_CUSTOMER + 1
+        return index // self.per_customer + 1
 
     def nlri(self, index: int) -> bytes:
         """Route ``index`` as it stands in MP_REACH_NLRI."""
@@ -158,14 +158,13 @@ class Workload:
 
     def indexes(self, customer: int) -> range:
         """The routes of one customer."""
-        first = (customer - 1) * PER_CUSTOMER
-        return range(first, min(first + PER_CUSTOMER, self.routes))
+        first = (customer - 1) * self.per_customer
+        return range(first, min(first + self.per_customer, self.routes))
 
-    def expected(self, versions: Iterable[tuple[int, int]] = ()) -> dict[bytes, bytes]:
-        """NLRI -> signature of a complete sink; ``versions``: (customer, version) where not 0."""
-        changed = dict(versions)
+    def expected(self, versions: Mapping[int, int]) -> dict[bytes, bytes]:
+        """NLRI -> signature of a complete sink; ``versions``: by customer where not 0."""
         return {
-            self.nlri(index): self.signature(index, changed.get(self.customer_of(index), 0))
+            self.nlri(index): self.signature(index, versions.get(self.customer_of(index), 0))
             for index in range(self.routes)
         }
 

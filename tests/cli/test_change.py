@@ -17,17 +17,15 @@ from vpnctl.errors import UsageError
 PLAN = """\
 Plan 7f3a (on revision 41)  extend E1 to cloud2
   sessions  + pe-c2b  10.0.0.4, AS 65000
-  numbers   take ve-id/E1 3  E1/cloud2/pe-c2a
+  numbers   + VE-ID 3 in E1  for E1/cloud2/pe-c2a
   routes    pe-c1            ~ 1 changed
             pe-c2a, pe-c2b   + 1 new each
             pe-e1            - 1 gone
-  policy    policies/e1.yaml:3   sites: [e1-hq, cloud1] -> [e1-hq, cloud1, cloud2]
-"""
-ROUTES = """\
             ~  pe-c1   vpls  10.0.0.1:100:ve1  from pe-e1  65000:100 -> 65000:102
             +  pe-c2a  vpls  10.0.0.1:100:ve1  from pe-e1  65000:103
             +  pe-c2b  vpls  10.0.0.1:100:ve1  from pe-e1  65000:103
             -  pe-e1   vpls  10.0.0.1:100:ve1  from pe-e1  65000:100
+  policy    policies/e1.yaml:3   sites: [e1-hq, cloud1] -> [e1-hq, cloud1, cloud2]
 """
 TIMELINE = """
   policy checked                    2.1 ms  ====
@@ -36,12 +34,18 @@ TIMELINE = """
   last UPDATE out (pe-c2b)           12 ms          ==========================
 Done in 16 ms. E1 is now e1-hq, cloud1, cloud2 (revision 42). Undo: vpnctl rollback 41
 """
+NEEDS = """\
+E1 at pe-c2a must have: RD 65000:102, VE-ID 3, VLAN 100, \
+export target 65000:102, import target 65000:102
+E1 at pe-c2b must have: RD 65000:102, VE-ID 3, VLAN 100, \
+export target 65000:102, import target 65000:102
+"""
 
 
 def test_extend_shows_the_plan_then_the_timeline_then_what_is(vpnctl: Any) -> None:
     result = vpnctl("extend", "E1", "--site", "cloud2", "--yes")
     assert result.exit_code == 0
-    assert result.stdout == PLAN + TIMELINE
+    assert result.stdout == PLAN + TIMELINE + NEEDS
     assert result.stderr == ""
 
 
@@ -51,12 +55,9 @@ def test_extend_sends_what_the_plan_said(vpnctl: Any, controller: FakeController
     assert controller.asked[-1] == ("apply", request, "7f3a", 41, 300.0, "ada", 3.0)
 
 
-def test_plan_lists_each_route_when_asked(vpnctl: Any) -> None:
-    *head, policy = PLAN.splitlines(keepends=True)
-    expected = "".join(head) + ROUTES + policy
-    assert vpnctl("plan", "--routes").stdout == expected
-    assert vpnctl("plan", "-o", "wide").stdout == expected
-    assert vpnctl("plan").stdout == PLAN
+def test_plan_lists_each_route(vpnctl: Any) -> None:
+    for words in (("plan",), ("plan", "--routes"), ("plan", "-o", "wide")):
+        assert vpnctl(*words).stdout == PLAN
 
 
 def test_a_dry_run_applies_nothing(vpnctl: Any, controller: FakeController) -> None:
@@ -162,6 +163,13 @@ def test_peers_that_wait_are_named(vpnctl: Any, controller: FakeController) -> N
     result = vpnctl("apply", "--yes")
     assert result.exit_code == 0
     assert "not taken by every peer yet: pe-c2b" in result.stderr
+
+
+def test_what_is_wrong_after_a_change_is_told(vpnctl: Any, controller: FakeController) -> None:
+    controller.troubles = ("listen 10.0.0.100:179: address already in use",)
+    result = vpnctl("apply", "--yes")
+    assert result.exit_code == 0
+    assert result.stderr == "warning: listen 10.0.0.100:179: address already in use\n"
 
 
 @pytest.mark.parametrize(

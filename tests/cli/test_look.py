@@ -10,10 +10,10 @@ import pytest
 from tests.support.fake_controller import DIFF, FakeController
 
 PEERS = """\
-PEER    ADDRESS   AS     SITE    STATE        SYNCED  HEARD  SENT  REFUSED
-pe-e1   10.0.0.1  65000  e1-hq   established  yes     2      2     0
-pe-c1   10.0.0.2  65000  cloud1  established  yes     2      2     1
-pe-c2a  10.0.0.3  65000  cloud2  idle         no      0      2     0
+PEER    ADDRESS   AS     SITE    STATE        HEARD  SENT  REFUSED
+pe-e1   10.0.0.1  65000  e1-hq   established  2      2     0
+pe-c1   10.0.0.2  65000  cloud1  established  2      2     1
+pe-c2a  10.0.0.3  65000  cloud2  idle         0      2     0
 """
 VPNS = """\
 VPN  SERVICE  TOPOLOGY   SITES          EXTRANETS  POLICY
@@ -32,8 +32,8 @@ TARGET     OWNER     EXPORTED BY  IMPORTED BY  ROUTES  REFUSED
 65000:999  -         -            -            1       pe-c1 1
 """
 RIB_OUT = """\
-FAMILY  NLRI              FROM   TARGETS    STATUS
-vpls    10.0.0.1:100:ve1  pe-e1  65000:103  sent
+FAMILY  NLRI              FROM   HEARD WITH  TARGETS
+vpls    10.0.0.1:100:ve1  pe-e1  65000:100   65000:103
 """
 REVISIONS = """\
 REVISION  AT                        AUTHOR  KIND   STATE    SUMMARY
@@ -81,9 +81,10 @@ def test_tables(vpnctl: Any, words: tuple[str, ...], expected: str) -> None:
 @pytest.mark.parametrize(
     ("words", "headers"),
     [
-        (("show", "peers"), ("FAMILIES", "BACKLOG", "MALFORMED", "LAST ERROR")),
+        (("show", "peers"), ("SYNCED", "FAMILIES", "BACKLOG", "MALFORMED", "LAST ERROR")),
         (("show", "vpns"), ("RD", "EXPORT", "IMPORT", "VE-ID", "VLAN", "VNI", "HEARS")),
-        (("show", "rib-in", "--peer", "pe-e1"), ("HEARD WITH", "NEXT HOP", "AS PATH")),
+        (("show", "rib-in", "--peer", "pe-e1"), ("NEXT HOP", "AS PATH")),
+        (("show", "rib-out", "--peer", "pe-e1"), ("NEXT HOP", "AS PATH")),
     ],
 )
 def test_wide_tables_show_more(

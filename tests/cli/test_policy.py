@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 
 def test_init_writes_a_network_that_has_no_mistakes(vpnctl: Any, tmp_path: Path) -> None:
@@ -46,3 +49,28 @@ def test_check_of_no_directory(vpnctl: Any, tmp_path: Path) -> None:
     result = vpnctl("check", str(tmp_path / "none"))
     assert result.exit_code == 2
     assert "no such directory" in result.stderr
+
+
+def test_check_finds_the_directory_below_or_the_one_it_stands_in(
+    vpnctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policies = tmp_path / "policies"
+    vpnctl("init", str(policies))
+    monkeypatch.chdir(policies)
+    assert vpnctl("check").stdout.startswith(".: no mistakes in 3 files")
+    monkeypatch.chdir(tmp_path)
+    assert vpnctl("check").stdout.startswith("policies: no mistakes in 3 files")
+    (policies / "network.yaml").rename(tmp_path / "network.yaml")
+    assert vpnctl("check").exit_code == 3
+
+
+def test_init_where_nothing_may_be_seen(
+    vpnctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", forbidden)
+    result = vpnctl("init", str(tmp_path / "policies"))
+    assert result.exit_code == 2
+    assert "network.yaml cannot be written: Permission denied" in result.stderr

@@ -98,10 +98,11 @@ def test_serves_extends_and_stops(vpnctl: Any, directory: Path, start: Start) ->
         ("history", "2"),
         ("diff", "1", "2"),
         ("graph", "targets"),
-        ("rollback", "--yes"),
+        ("rollback", "1", "--yes"),
     ):
         result = vpnctl(*words)
-        assert (result.exit_code, result.stderr) == (0, ""), words
+        said = "no route; the session with pe-e1 is down: active\n" if "--peer" in words else ""
+        assert (result.exit_code, result.stderr) == (0, said), words
     assert policy.read_text() == before
 
     second = start()
@@ -113,6 +114,24 @@ def test_serves_extends_and_stops(vpnctl: Any, directory: Path, start: Start) ->
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
     assert not (directory / "c.sock").exists()
+
+
+def test_edits_wait_for_apply_and_a_start_says_so(
+    vpnctl: Any, directory: Path, start: Start
+) -> None:
+    first = start()
+    ready(first)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(30) == 0
+    policy = directory / "policies" / "e1.yaml"
+    policy.write_text(policy.read_text() + "description: edited\n")
+    second = start()
+    assert "revision 1" in ready(second)
+    assert second.stderr is not None
+    notice = second.stderr.readline()
+    assert notice.startswith("policies is not what revision 1 has: 'vpnctl plan' shows")
+    assert vpnctl("apply", "--yes").exit_code == 0
+    assert "number=2 summary='apply policies'" in second.stderr.readline()
 
 
 def test_mistakes_keep_it_from_starting(directory: Path, start: Start) -> None:

@@ -10,7 +10,16 @@ import pytest
 from vpnctl.cli.decode import decode
 from vpnctl.cli.output import count, table
 from vpnctl.cli.text import diff_lines, duration, plan_lines, timeline_lines
-from vpnctl.controller.views import Applied, FileChange, PeerChange, Plan, Revision, Step
+from vpnctl.controller.views import (
+    AllocationChange,
+    Applied,
+    FileChange,
+    PeerChange,
+    Plan,
+    Revision,
+    RouteChange,
+    Step,
+)
 
 PLAN = Plan("7f3a", 41, "apply", False, (), (), (), (), (), ())
 
@@ -39,7 +48,7 @@ def test_lines_are_numbered_as_in_the_new_file_and_as_where_the_old_ones_were() 
 
 def test_a_new_and_a_deleted_file() -> None:
     assert change("", "a b") == ["f:1   + a", "f:2   + b"]
-    assert change("a", "") == ["f:0   - a"]
+    assert change("a", "") == ["f:1   - a"]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +83,46 @@ def test_many_peers_are_counted_and_all_named_when_wide() -> None:
     assert "... and 27 more" in wide
 
 
+def test_many_routes_are_counted_until_each_is_asked_for() -> None:
+    routes = tuple(
+        RouteChange("pe-1", "vpnv4", "+", f"65000:1:10.0.{number}.0/24", "pe-2", (), ("65000:2",))
+        for number in range(21)
+    )
+    many = replace(PLAN, peers=(PeerChange("pe-1", 21, 0, 0),), routes=routes)
+    assert "--routes lists each of the 21" in "\n".join(plan_lines(many))
+    for lines in (plan_lines(many, routes=True), plan_lines(many, wide=True)):
+        assert sum("65000:1:10.0." in line for line in lines) == 21
+    few = replace(PLAN, peers=(PeerChange("pe-1", 20, 0, 0),), routes=routes[:20])
+    assert sum("65000:1:10.0." in line for line in plan_lines(few)) == 20
+
+
+def test_numbers_are_told_in_words_that_tables_have() -> None:
+    changes = [
+        ("rd/pe-1", 2, "take"),
+        ("route-target", 103, "take"),
+        ("ve-id/E1", 3, "take up again"),
+        ("vlan/pe-1", 101, "release"),
+    ]
+    plan = replace(
+        PLAN,
+        allocations=tuple(AllocationChange(pool, "E1/hq", n, done) for pool, n, done in changes),
+    )
+    assert [line[12:] for line in plan_lines(plan)[1:5]] == [
+        "+ RD 2 at pe-1      for E1/hq",
+        "+ route target 103  for E1/hq",
+        "+ VE-ID 3 in E1     for E1/hq",
+        "- VLAN 101 at pe-1  for E1/hq",
+    ]
+
+
+def test_a_long_change_of_a_file_is_cut_unless_wide() -> None:
+    text = "\n".join(f"+{number}" for number in range(30))
+    diff = f"--- /dev/null\n+++ f\n@@ -0,0 +1,30 @@\n{text}"
+    plan = replace(PLAN, files=(FileChange("f", diff),))
+    assert "f      ... and 10 lines more; -o wide shows them" in plan_lines(plan)[-1]
+    assert plan_lines(plan, wide=True)[-1].endswith("f:30   + 29")
+
+
 def test_a_plan_before_any_revision() -> None:
     assert plan_lines(replace(PLAN, base=None))[0].startswith("Plan 7f3a (before any revision)")
 
@@ -93,6 +142,12 @@ def test_bars_stay_within_the_terminal_and_no_step_is_without(width: int) -> Non
     assert [line.rstrip()[-1] for line in lines] == ["|", "=", "|"]
     assert timeline_lines([], width) == []
     assert timeline_lines([Step("a", 0, 0)], width)
+
+
+def test_a_long_detail_gives_way_to_the_bars() -> None:
+    step = Step("allocated", 0, 1, "VLAN 100, VLAN 101, VLAN 102, VLAN 103")
+    assert "(VLAN 100" not in timeline_lines([step], 80)[0]
+    assert "(VLAN 100" in timeline_lines([step], 120)[0]
 
 
 def test_tables_are_aligned_and_never_cut() -> None:

@@ -144,9 +144,7 @@ def preferred(routes: list[Heard], owner: str | None) -> Heard:
     )
 
 
-def rendered(
-    route: Heard, targets: frozenset[bytes], to: Opened
-) -> dict[int, tuple[int, bytes]]:
+def rendered(route: Heard, targets: frozenset[bytes], to: Opened) -> dict[int, tuple[int, bytes]]:
     """The attributes that a peer must see; extended communities sorted."""
     a = route.announcement
     width = 4 if to.asn4 else 2

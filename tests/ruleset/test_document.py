@@ -83,6 +83,15 @@ def test_every_duplicate_key_is_reported_with_its_path() -> None:
     ]
 
 
+def test_what_editors_and_git_leave_behind_is_named() -> None:
+    assert complaints("a:\n\u00a0\u00a0b: 1\nc: \u00a0d\n".encode()) == [
+        "2:1 a no-break space in the indentation"
+    ]
+    conflict = b"a: 1\n<<<<<<< HEAD\nb: 2\n=======\nb: 3\n>>>>>>> other\n"
+    assert complaints(conflict) == ["2:1 a conflict that git left", "6:1 a conflict that git left"]
+    assert parse("f.yaml", b"a: x <<<<<<< y\n").raw() == {"a": "x <<<<<<< y"}
+
+
 def test_every_line_with_a_tab_is_reported() -> None:
     assert complaints(b"a:\n\tb: 1\n\tc: 2\n  # \tfine\n\t# fine, too\n") == [
         "2:1 a tab in the indentation",

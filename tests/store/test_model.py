@@ -31,6 +31,7 @@ ALLOCATIONS = st.lists(
         released=st.booleans(),
     ),
     max_size=5,
+    unique=True,
 )
 
 

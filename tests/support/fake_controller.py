@@ -72,6 +72,7 @@ class FakeController:
     def __init__(self) -> None:
         self.fail: Exception | None = None
         self.problems: tuple[views.Problem, ...] = ()
+        self.troubles: tuple[str, ...] = ()
         self.waiting: tuple[str, ...] = ()
         self.empty = False
         self.e1_sites = ("e1-hq", "cloud1")
@@ -110,7 +111,7 @@ class FakeController:
             peers_configured=4,
             routes=6,
             listening=("127.0.0.1:1790",),
-            problems=(),
+            problems=self.troubles,
         )
 
     async def check(self) -> tuple[views.Problem, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
+from itertools import pairwise
 
 from hypothesis import strategies as st
 
@@ -112,7 +113,7 @@ def _links(number: int, intent: VpnIntent) -> set[tuple[SiteOfVpn, SiteOfVpn]]:
     if intent.topology == "hub-and-spoke":
         return {(a, b) for a, b in pairs if sites[0] in (a, b)}
     if intent.topology == "links":
-        return set(zip(sites, sites[1:], strict=False))
+        return set(pairwise(sites))
     return set(pairs)
 
 

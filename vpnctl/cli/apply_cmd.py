@@ -21,7 +21,7 @@ def add_to(app: typer.Typer) -> None:
         "apply",
         panel=CHANGE_PANEL,
         examples=[
-            ("vpnctl apply", "show what ./policies would change, ask, do it"),
+            ("vpnctl apply", "show what it would change, ask, do it"),
             ("vpnctl apply change.plan", "what was saved, unless the base moved since"),
             ("vpnctl apply --confirm 5m", "undone in 5 minutes unless you confirm"),
             ("vpnctl apply --yes -o json", "in a pipeline"),
@@ -38,7 +38,7 @@ def add_to(app: typer.Typer) -> None:
         yes: Yes = False,
         output: Output = Format.TABLE,
     ) -> None:
-        """Apply the policy directory, or exactly what a saved plan showed."""
+        """Apply the controller's policy directory, or exactly what a saved plan showed."""
         request, saved = (PlanRequest("apply"), None) if plan is None else load(plan)
         change(
             Client(ctx.obj),

@@ -12,11 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from vpnctl.cli.client import Client
-from vpnctl.cli.decode import decode
+from vpnctl.cli.decode import decode, decode_all
 from vpnctl.cli.output import Format, paint, print_document, say
 from vpnctl.cli.text import duration, plan_lines, timeline_lines, total_ms
 from vpnctl.controller.requests import PlanRequest
-from vpnctl.controller.views import Applied, Plan, Revision
+from vpnctl.controller.views import Applied, Plan, Revision, Vpn
 from vpnctl.errors import UsageError
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -24,7 +24,9 @@ _LONGEST_S = 7 * 86400
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")]
-Routes = Annotated[bool, typer.Option("--routes", help="List each route that changes.")]
+Routes = Annotated[
+    bool, typer.Option("--routes", help="List each route that changes, however many.")
+]
 Confirm = Annotated[
     str,
     typer.Option(
@@ -109,10 +111,14 @@ def change(
     else:
         print_document({"applied": answer["applied"]}, form)
     if not applied.complete:
-        say(
-            f"{paint('warning:', 'yellow', sys.stderr)} not taken by every peer yet:"
-            f" {', '.join(applied.waiting)} (see 'vpnctl show peers')"
-        )
+        _warn(f"not taken by every peer yet: {', '.join(applied.waiting)} ('vpnctl show peers')")
+    # The policy is in force, and still an address may be somebody else's, say.
+    for problem in client.get("status")["status"]["problems"]:
+        _warn(problem)
+
+
+def _warn(message: str) -> None:
+    say(f"{paint('warning:', 'yellow', sys.stderr)} {message}")
 
 
 def _ask(plan: Plan, form: Format) -> None:
@@ -139,19 +145,48 @@ def _tell(client: Client, request: PlanRequest, applied: Applied) -> None:
     said = f"{_now(client, request)} (revision {revision.number})."
     undo = "" if revision.parent is None else f" Undo: vpnctl rollback {revision.parent}"
     print(f"{paint(done, 'green')} {said}{undo}")
+    if request.kind == "extend":
+        for line in _needs(client, request):
+            print(line)
     if revision.confirm_by is not None:
         say(f"It is undone at {clock(revision.confirm_by)} unless you run: vpnctl confirm")
 
 
 def _now(client: Client, request: PlanRequest) -> str:
     if request.kind in ("extend", "retract"):
-        for vpn in client.get("vpns")["vpns"]:
-            if vpn["name"] == request.vpn:
-                return f"{request.vpn} is now {', '.join(vpn['sites'])}"
-        return f"{request.vpn} is now nowhere"
+        vpn = _vpn(client, request.vpn)
+        return f"{request.vpn} is now {', '.join(vpn.sites) if vpn else 'nowhere'}"
     if request.kind == "rollback":
         return "The earlier policy is back"
     return "The policy is in force"
+
+
+def _vpn(client: Client, name: str) -> Vpn | None:
+    return next(
+        (vpn for vpn in decode_all(Vpn, client.get("vpns")["vpns"]) if vpn.name == name), None
+    )
+
+
+def _needs(client: Client, request: PlanRequest) -> list[str]:
+    """What the VRFs at the site's PEs must have, since no router is configured from here."""
+    vpn = _vpn(client, request.vpn)
+    return [
+        f"{request.vpn} at {one.pe} must have: "
+        + ", ".join(
+            f"{name} {value}"
+            for name, value in (
+                ("RD", one.rd),
+                ("VE-ID", one.ve_id),
+                ("VLAN", one.vlan),
+                ("VNI", one.vni),
+                ("export target", " ".join(one.export_targets)),
+                ("import target", " ".join(one.import_targets)),
+            )
+            if value not in (None, "")
+        )
+        for one in (vpn.endpoints if vpn else ())
+        if one.site == request.site
+    ]
 
 
 def clock(at: str) -> str:

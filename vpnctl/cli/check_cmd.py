@@ -11,10 +11,18 @@ import typer
 from vpnctl.api.errors import problems
 from vpnctl.cli.command import POLICY_PANEL, command
 from vpnctl.cli.output import Format, Output, count, print_document, problem_lines, say
+from vpnctl.cli.settings import default_policies
 from vpnctl.errors import PolicyError
 
 PolicyDirectory = Annotated[
-    Path, typer.Argument(envvar="VPNCTL_POLICIES", help="The policy directory.")
+    Path,
+    typer.Argument(
+        metavar="DIR",
+        envvar="VPNCTL_POLICIES",
+        default_factory=default_policies,
+        show_default="./policies, or . where network.yaml is",
+        help="The policy directory.",
+    ),
 ]
 
 
@@ -24,12 +32,12 @@ def add_to(app: typer.Typer) -> None:
         "check",
         panel=POLICY_PANEL,
         examples=[
-            ("vpnctl check", "check ./policies"),
+            ("vpnctl check", "check ./policies, or the directory you are in"),
             ("vpnctl check -o json policies", "the same for an editor or a pipeline"),
         ],
     )
     def check(
-        directory: PolicyDirectory = Path("policies"),
+        directory: PolicyDirectory,
         output: Output = Format.TABLE,
     ) -> None:
         """Check a policy directory and tell every mistake at once; needs no controller."""

@@ -101,6 +101,11 @@ class Client:
     def _connected(self, timeout_s: float) -> Iterator[socket.socket]:
         try:
             stream = self._connect()
+        except PermissionError as error:
+            raise ControllerError(
+                f"you may not talk to the controller at {self._where}",
+                hint="run this as the user that runs 'vpnctl serve'",
+            ) from error
         except OSError as error:
             raise ControllerError(
                 f"no controller answers at {self._where}: {error.strerror or error}",

@@ -20,12 +20,15 @@ def add_to(app: typer.Typer) -> None:
         "explain",
         panel=LOOK_PANEL,
         examples=[
-            ("vpnctl explain 10.0.0.1:100:ve1 --peer pe-c2a", "an NLRI as 'show rib-in' prints it")
+            ("vpnctl explain 10.0.0.1:100:ve1 --peer pe-c2a", "a VPLS label block"),
+            ("vpnctl explain 65000:1:10.1.0.0/16 --peer pe-c1", "a VPNv4 route, RD first"),
         ],
     )
     def explain(
         ctx: typer.Context,
-        nlri: Annotated[str, typer.Argument(metavar="NLRI", help="The route.")],
+        nlri: Annotated[
+            str, typer.Argument(metavar="NLRI", help="The route, as 'show rib-in' prints it.")
+        ],
         peer: Annotated[
             str,
             typer.Option("--peer", help="Who has it or misses it.", autocompletion=complete_peer),

@@ -26,13 +26,13 @@ def add_to(app: typer.Typer) -> None:
         from vpnctl.ruleset.starter import starter_files
 
         files = {directory / name: text for name, text in starter_files().items()}
-        there = [str(path) for path in files if path.exists()]
-        if there:
-            raise UsageError(
-                f"{', '.join(there)} exists already, nothing was written",
-                hint="choose another directory",
-            )
         try:
+            there = [str(path) for path in files if path.exists()]
+            if there:
+                raise UsageError(
+                    f"{', '.join(there)} exists already, nothing was written",
+                    hint="choose another directory",
+                )
             for path, text in files.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")

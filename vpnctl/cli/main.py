@@ -30,12 +30,12 @@ from vpnctl.cli.settings import Settings
 
 _EPILOG = """[bold]Exit codes[/bold]
     0  done
-    1  a defect, or the answer was no
-    2  the command line makes no sense (plan --detailed-exitcode: changes)
+    1  a defect of vpnctl; you answered no; the demo failed
+    2  the request makes no sense (plan --detailed-exitcode: changes)
     3  the policy has mistakes; nothing was applied
-    4  nothing of that name exists
-    5  stale: the base revision moved since the plan was made
-    6  the controller cannot be reached or refused
+    4  no VPN, site, peer or revision of that name
+    5  the plan is stale: make a new one
+    6  the controller cannot be reached, or refused
     7  the store cannot be read or written
     8  the BGP session process failed
     9  a pool of numbers is exhausted

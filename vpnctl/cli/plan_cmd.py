@@ -30,10 +30,10 @@ def add_to(app: typer.Typer) -> None:
         "plan",
         panel=CHANGE_PANEL,
         examples=[
-            ("vpnctl plan", "what applying ./policies would change"),
-            ("vpnctl plan --routes", "... with each route at each peer"),
+            ("vpnctl plan", "what applying the policy directory would change"),
+            ("vpnctl plan --routes", "... with each route at each peer, however many"),
             ("vpnctl plan --out change.plan", "keep it for 'vpnctl apply change.plan'"),
-            ("vpnctl plan --detailed-exitcode", "0 nothing changes, 2 something does, 1 error"),
+            ("vpnctl plan --detailed-exitcode", "0 nothing changes, 2 something does"),
         ],
     )
     def plan(
@@ -50,7 +50,7 @@ def add_to(app: typer.Typer) -> None:
         ] = False,
         output: Output = Format.TABLE,
     ) -> None:
-        """Preview what the policy directory would change: every route at every peer."""
+        """Preview what applying the policy directory would change: every route at every peer."""
         try:
             planned = _plan(Client(ctx.obj), out, routes, output)
         except VpnctlError as error:

@@ -10,11 +10,15 @@ import typer
 
 from vpnctl.cli.command import CONTROLLER_PANEL, command
 from vpnctl.cli.output import count, say
-from vpnctl.cli.settings import default_state, make_private
+from vpnctl.cli.settings import default_policies, default_state, make_private
 from vpnctl.errors import UsageError
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator
+
     from vpnctl.api.serve import Tcp
+    from vpnctl.controller.views import Event
 
 TLS_PANEL = "TLS, for --http beyond loopback"
 
@@ -44,8 +48,14 @@ def add_to(app: typer.Typer) -> None:
     def serve(
         ctx: typer.Context,
         policies: Annotated[
-            Path, typer.Option(envvar="VPNCTL_POLICIES", help="The policy directory.")
-        ] = Path("policies"),
+            Path,
+            typer.Option(
+                envvar="VPNCTL_POLICIES",
+                default_factory=default_policies,
+                show_default="./policies, or . where network.yaml is",
+                help="The policy directory.",
+            ),
+        ],
         store: Annotated[
             str,
             typer.Option(
@@ -103,6 +113,8 @@ async def run(options: ServeOptions) -> None:
         loop.add_signal_handler(number, stopped.set)
     controller = Controller(options.policies, options.store)
     http = HttpServer(create_app(controller), socket_path=options.socket, tcp=options.tcp)
+    announced = asyncio.Event()
+    logged = asyncio.create_task(_log_events(controller.events(), announced))
     # The socket first: of two controllers at one socket the second must not touch any session.
     http.claim()
     try:
@@ -117,14 +129,34 @@ async def run(options: ServeOptions) -> None:
                 f" API on {', '.join(http.listening)}, {count(vpns, 'VPN')},"
                 f" revision {status.revision}"
             )
+            if status.policies_differ:
+                say(
+                    f"{status.policies} is not what revision {status.revision} has:"
+                    " 'vpnctl plan' shows the difference, 'vpnctl apply' applies it"
+                )
             for problem in status.problems:
                 say(f"problem: {problem}")
+            announced.set()
             await stopped.wait()
             say("stopping")
         finally:
             await controller.stop()
     finally:
         await http.stop()
+        logged.cancel()
+
+
+async def _log_events(events: AsyncIterator[Event], announced: asyncio.Event) -> None:
+    """Log sessions and revisions, from ``announced`` on; errors are logged where they happen."""
+    import structlog
+
+    log = structlog.get_logger()
+    async for event in events:
+        await announced.wait()
+        if event.kind == "session":
+            log.info("session", peer=event.subject, state=event.message)
+        elif event.kind == "revision":
+            log.info("revision", number=event.subject, summary=event.message)
 
 
 def _default_store(policies: Path) -> str:

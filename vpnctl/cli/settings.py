@@ -50,6 +50,17 @@ def default_socket() -> Path:
     return Path(f"/tmp/vpnctl-{os.getuid()}") / "controller.sock"
 
 
+def default_policies() -> Path:
+    """``./policies``, or the present directory where that is the policy directory itself."""
+    below = Path("policies")
+    if below.is_dir():
+        return below
+    # Late, because most commands never need the policy language.
+    from vpnctl.ruleset.network import NETWORK_FILES
+
+    return Path() if any(Path(name).is_file() for name in NETWORK_FILES) else below
+
+
 def default_state() -> Path:
     """The directory of the default store."""
     state = os.environ.get("XDG_STATE_HOME")

@@ -41,7 +41,6 @@ PEERS: Columns[Peer] = (
     ("AS", lambda peer: peer.asn),
     ("SITE", lambda peer: peer.site),
     ("STATE", lambda peer: peer.state),
-    ("SYNCED", lambda peer: peer.synced),
     ("HEARD", lambda peer: _counted(peer.families, "heard")),
     ("SENT", lambda peer: _counted(peer.families, "sent")),
     ("REFUSED", lambda peer: peer.refused_targets),
@@ -50,6 +49,7 @@ PEERS_WIDE: Columns[Peer] = (
     *PEERS,
     ("KIND", lambda peer: peer.kind),
     ("SINCE", lambda peer: peer.since),
+    ("SYNCED", lambda peer: peer.synced),
     (
         "FAMILIES",
         lambda peer: tuple(f"{one.family} {one.heard}/{one.sent}" for one in peer.families),
@@ -94,19 +94,27 @@ TARGETS: Columns[Target] = (
     ("ROUTES", lambda target: target.routes),
     ("REFUSED", lambda target: tuple(f"{pe} {n}" for pe, n in target.refused.items())),
 )
-ROUTES: Columns[Route] = (
+_NLRI: Columns[Route] = (
     ("FAMILY", lambda route: route.family),
     ("NLRI", lambda route: route.nlri),
-    ("FROM", lambda route: route.source),
-    ("TARGETS", lambda route: route.targets),
-    ("STATUS", lambda route: route.status),
 )
-ROUTES_WIDE: Columns[Route] = (
-    *ROUTES,
-    ("HEARD WITH", lambda route: route.heard_targets),
+_PATH: Columns[Route] = (
     ("NEXT HOP", lambda route: route.next_hop),
     ("AS PATH", lambda route: route.as_path),
 )
+_STATUS: Columns[Route] = (("STATUS", lambda route: route.status),)
+RIB_IN: Columns[Route] = (*_NLRI, ("TARGETS", lambda route: route.targets))
+RIB_OUT: Columns[Route] = (
+    *_NLRI,
+    ("FROM", lambda route: route.source),
+    ("HEARD WITH", lambda route: route.heard_targets),
+    ("TARGETS", lambda route: route.targets),
+)
+#: By RIB: the columns of the table, and those of the wide one.  What ends a line may be long.
+RIBS: dict[str, tuple[Columns[Route], Columns[Route]]] = {
+    "rib-in": ((*RIB_IN, *_STATUS), (*RIB_IN, *_PATH, *_STATUS)),
+    "rib-out": (RIB_OUT, (*RIB_OUT, *_PATH)),
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -213,14 +221,25 @@ def _rib(
     limit: int,
     output: Format,
 ) -> None:
-    answer = Client(ctx.obj).get("peers", peer, rib, family=family, vpn=vpn, limit=limit)
+    client = Client(ctx.obj)
+    answer = client.get("peers", peer, rib, family=family, vpn=vpn, limit=limit)
     if output.for_people:
-        columns = ROUTES_WIDE if output is Format.WIDE else ROUTES
-        _rows(columns, decode_all(Route, answer["routes"]))
+        columns, wide = RIBS[rib]
+        _rows(wide if output is Format.WIDE else columns, decode_all(Route, answer["routes"]))
+        if not answer["routes"]:
+            _tell_why_empty(client, peer)
     else:
         print_document({"routes": answer["routes"]}, output)
     if len(answer["routes"]) == limit:
         say(f"only the first {limit} routes are shown; --limit shows more")
+
+
+def _tell_why_empty(client: Client, name: str) -> None:
+    """An empty table leaves open whether there is no route or no session."""
+    for peer in decode_all(Peer, client.get("peers")["peers"]):
+        if peer.name == name:
+            down = peer.state != "established"
+            say(f"no route; the session with {name} is {'down: ' if down else ''}{peer.state}")
 
 
 def _print(

@@ -12,13 +12,29 @@ _COLOUR_OF_ACTION = {"+": "green", "~": "yellow", "-": "red"}
 _LABEL = 10
 #: Peers that are named in one line; the others are counted.
 _NAMES = 4
+#: Routes that are listed without being asked for; of more, the number is told.
+_FEW_ROUTES = 20
+#: Changed lines of one policy file that are listed; the others are counted.
+_FEW_LINES = 20
+#: The kind of a pool (the word before its slash) as tables head it, and what is behind the slash.
+_POOLS = {
+    "rd": ("RD", "at"),
+    "ve-id": ("VE-ID", "in"),
+    "vlan": ("VLAN", "at"),
+    "vni": ("VNI", "in"),
+    "route-target": ("route target", "of"),
+}
+_SIGN_OF_ALLOCATION = {"take": "+", "take up again": "+", "release": "-"}
 _HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+(?P<line>\d+)(?:,\d+)? @@")
 _KEY = re.compile(r"^(?P<key>[\w.-]+: )")
 _COMMENT = re.compile(r"\s+#.*$")
 
 
 def plan_lines(plan: Plan, *, routes: bool = False, wide: bool = False) -> list[str]:
-    """A plan: sessions, numbers, routes by peer, then each route if asked for, then the policy."""
+    """A plan: sessions, numbers, routes by peer and one by one, then the policy.
+
+    Many routes are counted only, unless ``routes`` asks for each of them.
+    """
     base = "before any revision" if plan.base is None else f"on revision {plan.base}"
     lines = [paint(f"Plan {plan.id} ({base})", "bold") + f"  {plan.summary}"]
     if plan.empty:
@@ -27,19 +43,31 @@ def plan_lines(plan: Plan, *, routes: bool = False, wide: bool = False) -> list[
         "sessions",
         (f"{sign(one.action)} {one.peer}  {one.detail}".rstrip() for one in plan.sessions),
     )
-    lines += _section(
-        "numbers",
-        (f"{sign(one.action)} {one.pool} {one.number}  {one.owner}" for one in plan.allocations),
-    )
+    lines += _section("numbers", _numbers(plan))
     lines += _section("routes", _peers(plan, wide) or ["no route changes at any peer"])
-    if routes or wide:
+    counted = sum(peer.added + peer.changed + peer.removed for peer in plan.peers)
+    if routes or wide or counted <= _FEW_ROUTES:
         lines += _section("", route_lines(plan.routes))
-        counted = sum(peer.added + peer.changed + peer.removed for peer in plan.peers)
         if counted > len(plan.routes):
             left = counted - len(plan.routes)
             lines += _section("", [f"... and {left} more; -o json lists all"])
-    lines += _section("policy", diff_lines(plan.files))
+    else:
+        lines += _section("", [f"--routes lists each of the {counted}"])
+    lines += _section("policy", diff_lines(plan.files, None if wide else _FEW_LINES))
     return lines
+
+
+def _numbers(plan: Plan) -> list[str]:
+    """One line for each number that is taken or released, and for whom."""
+    rows = []
+    for one in plan.allocations:
+        kind, _, place = one.pool.partition("/")
+        noun, preposition = _POOLS.get(kind, (kind, "at"))
+        number = f"{noun} {one.number}" + (f" {preposition} {place}" if place else "")
+        rows.append((number, f"for {one.owner}"))
+    _, *lines = table([""] * 2, rows)
+    signs = [_SIGN_OF_ALLOCATION.get(one.action, one.action) for one in plan.allocations]
+    return [f"{sign(mark)} {line}" for mark, line in zip(signs, lines, strict=True)]
 
 
 def _section(label: str, lines: Iterable[str]) -> list[str]:
@@ -108,13 +136,19 @@ def _targets(route: RouteChange) -> str:
     return f"{old} -> {new}" if old and new and old != new else new or old
 
 
-def diff_lines(files: Iterable[FileChange]) -> list[str]:
-    """Unified diffs with each changed line's file and number.
+def diff_lines(files: Iterable[FileChange], most: int | None = None) -> list[str]:
+    """Unified diffs with each changed line's file and number, at most ``most`` lines of a file.
 
     One line that replaces another is written as one, without the comment that both end with:
     ``FILE:LINE   key: old -> new``.
     """
-    rows = [row for file in files for row in _changes(file)]
+    rows: list[tuple[str, str]] = []
+    for file in files:
+        changes = list(_changes(file))
+        rows += changes[:most]
+        if most is not None and len(changes) > most:
+            left = len(changes) - most
+            rows.append((file.file, f"... and {left} lines more; -o wide shows them"))
     width = max((len(place) for place, _ in rows), default=0)
     return [f"{place.ljust(width)}   {said}" for place, said in rows]
 
@@ -135,7 +169,8 @@ def _changes(file: FileChange) -> Iterator[tuple[str, str]]:
             old, new = [], []
             hunk = _HUNK.match(text)
             if hunk is not None:
-                in_hunk, line = True, int(hunk["line"])
+                # A file that goes has its hunk at line 0.
+                in_hunk, line = True, max(1, int(hunk["line"]))
 
 
 def _change(file: str, line: int, old: list[str], new: list[str]) -> Iterator[tuple[str, str]]:
@@ -166,7 +201,7 @@ def timeline_lines(steps: Sequence[Step], width: int) -> list[str]:
     """Each step with its duration and a bar at its time; ``width``: columns of the terminal."""
     if not steps:
         return []
-    rows = [(step.name + (f" ({step.detail})" if step.detail else ""), step) for step in steps]
+    rows = [(_step(step, width // 2), step) for step in steps]
     name = max(len(text) for text, _ in rows)
     columns = max(10, width - name - 16)
     total = max(step.end_ms for step in steps) or 1.0
@@ -178,6 +213,12 @@ def timeline_lines(steps: Sequence[Step], width: int) -> list[str]:
         took = duration(step.end_ms - step.start_ms)
         lines.append(f"  {text.ljust(name)}  {took:>8}  {' ' * first}{bar}")
     return lines
+
+
+def _step(step: Step, most: int) -> str:
+    """A step's name, with its detail where that leaves room for the bars."""
+    detailed = f"{step.name} ({step.detail})"
+    return detailed if step.detail and len(detailed) <= most else step.name
 
 
 def total_ms(steps: Sequence[Step]) -> float:

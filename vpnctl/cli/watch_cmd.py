@@ -11,7 +11,7 @@ from vpnctl.api.errors import SCHEMA
 from vpnctl.cli.client import Client
 from vpnctl.cli.command import LOOK_PANEL, command
 from vpnctl.cli.decode import decode
-from vpnctl.cli.output import Format, Output, paint
+from vpnctl.cli.output import Format, Output, paint, say
 from vpnctl.controller.views import Event
 from vpnctl.errors import ControllerError
 
@@ -29,7 +29,10 @@ def add_to(app: typer.Typer) -> None:
     def watch(ctx: typer.Context, output: Output = Format.TABLE) -> None:
         """Sessions, revisions and errors as they happen, until Ctrl-C or the controller's end."""
         for_people = output.for_people and sys.stdout.isatty()
-        for answer in Client(ctx.obj).events():
+        events = Client(ctx.obj).events()
+        if for_people:
+            say("watching; Ctrl-C ends it")
+        for answer in events:
             if for_people:
                 event = decode(Event, answer)
                 time = event.at.partition("T")[2].rstrip("Z")

@@ -82,7 +82,13 @@ def edited(
             hint=f"there are: {', '.join(sorted(ruleset.network.sites))}",
         )
     path = vpn.place.file
-    if on_disk(path) != applied.files[path]:
+    try:
+        present = on_disk(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", hint="it is to be edited: mend it first"
+        ) from error
+    if present != applied.files[path]:
         raise UsageError(
             f"{path} has edits that were not applied",
             hint="look at them with 'vpnctl plan', then apply or undo them first",

@@ -248,9 +248,10 @@ class Controller(Queries):
         """
 
         async def prepare() -> Candidate:
+            self._refuse_stale(base)
             self._refuse_unconfirmed(request)
             candidate = await self._candidate(request)
-            self._refuse_stale(candidate, plan_id, base)
+            self._refuse_other(candidate, plan_id)
             return candidate
 
         return await self._change(prepare, confirm_s=confirm_s, author=author, wait_s=wait_s)
@@ -262,12 +263,15 @@ class Controller(Queries):
                 hint="keep it with 'vpnctl confirm' or undo it with 'vpnctl rollback'",
             )
 
-    def _refuse_stale(self, candidate: Candidate, wanted: str | None, base: int | None) -> None:
+    def _refuse_stale(self, base: int | None) -> None:
         if base is not None and base != self._applied.number:
             raise StaleError(
                 f"the plan was made on revision {base}, now it is {self._applied.number}",
                 hint="make a new plan and look at it",
             )
+
+    def _refuse_other(self, candidate: Candidate, wanted: str | None) -> None:
+        """Refuse what is not what a plan has shown."""
         if wanted is None:
             return
         now = plan_id(self._applied.number, self._applied.files, candidate.files)
@@ -349,7 +353,12 @@ class Controller(Queries):
         moves = self._moves(change)
         begun = self._monotonic()
         told = self._engine.apply(change)
-        timeline.add("routes rewritten", begun, self._monotonic(), f"{len(told)} peers")
+        timeline.add(
+            "routes rewritten",
+            begun,
+            self._monotonic(),
+            f"{len(told)} peer{'' if len(told) == 1 else 's'}",
+        )
         self._last_change_s = self._now().timestamp()
         self._hub.tell("revision", str(revision.number), candidate.summary)
         return moves, self._peers.follow(told, begun)

@@ -95,6 +95,8 @@ class Delivery:
 
     async def wait(self, seconds: float) -> bool:
         """Whether all peers were done within ``seconds``."""
+        if self._done.is_set():
+            return True  # which wait_for does not look at when there is no time
         try:
             await asyncio.wait_for(self._done.wait(), seconds)
         except TimeoutError:

@@ -150,7 +150,11 @@ class Queries:
         try:
             family, key = from_text(nlri)
         except ValueError as error:
-            raise UsageError(str(error)) from error
+            raise UsageError(
+                f"{nlri!r} is no NLRI",
+                hint=f"write it as 'vpnctl show rib-in --peer PE | grep {nlri}' shows it:"
+                " RD:PREFIX/LENGTH, RD:veID@OFFSET or evpn/TYPE/RD/...",
+            ) from error
         return present.explanation(self._engine, family, key, nlri, self._known_pe(peer))
 
     def _known_pe(self, name: str) -> str:

@@ -5,5 +5,6 @@ shown is what they received.  It needs no root and leaves nothing behind.
 """
 
 from vpnctl.demo.play import run
+from vpnctl.demo.stay import stay
 
-__all__ = ["run"]
+__all__ = ["run", "stay"]

@@ -185,9 +185,9 @@ def _target_texts(octets: tuple[bytes, ...]) -> tuple[str, ...]:
 
 
 def route_changes(moves: Iterable[Move], most: int) -> tuple[RouteChange, ...]:
-    """At most ``most`` single route changes of some moves, in the order in which they come."""
+    """At most ``most`` single route changes of some moves, by peer and family."""
     found: list[RouteChange] = []
-    for move in moves:
+    for move in sorted(moves, key=lambda move: (move.peer, move.family, move.keys[0])):
         keys = move.keys[: most - len(found)]
         if not keys:
             break

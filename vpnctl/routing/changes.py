@@ -86,14 +86,16 @@ def _plain_moves(shift: Shift, ribs: Mapping[Family, LocRib]) -> Iterator[Move]:
         for peer in sorted(before.keys() | after.keys())
         if before.get(peer) != after.get(peer)
     ]
+    routes = []
     for path in group.paths:
         if contested:
             keys = tuple(key for key in path.nlris if key not in contested)
-            if not keys:
-                continue
         else:
             keys = tuple(path.nlris)
-        for peer, old, new in differing:
+        if keys:
+            routes.append((path, keys))
+    for peer, old, new in differing:
+        for path, keys in routes:
             yield Move(
                 peer,
                 family,

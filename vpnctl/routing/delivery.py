@@ -8,7 +8,7 @@ routes wait in its backlog, and their state is looked up when there is room agai
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from typing import Protocol
 
 from vpnctl.model import Family
@@ -24,10 +24,11 @@ _BACKLOG_STEP = 2000
 #: Routes that are told at one go before the peer's room is looked at again.
 _STEP = 5000
 
+#: The same, where each parcel holds few of them.
+_PARCELS_STEP = 500
+
 #: Octets of a full table that are sent at one go.
 _FULL_TABLE_OCTETS = 64 * 1024
-
-_NOBODY: Mapping[str, tuple[bytes, ...]] = {}
 
 
 class Output(Protocol):
@@ -48,7 +49,6 @@ class Delivery:
         self._by_peer = by_peer
         self._output = output
         self._pending: list[Session] = []
-        self._listeners: dict[TargetGroup, list[tuple[Session, bytes]]] = {}
 
     # -- what changed --------------------------------------------------------------------------
 
@@ -56,43 +56,54 @@ class Delivery:
         """Tell everybody what follows from the touched keys."""
         for rib in self._tables.ribs.values():
             if rib.touched:
-                for (old, new), keys in _alike(rib).items():
-                    for at in range(0, len(keys), _STEP):
-                        self._tell(rib, old, new, keys[at : at + _STEP] if at else keys[:_STEP])
+                self._flush(rib)
                 rib.settled()
-        self._listeners.clear()
         self._send_out()
 
-    def _tell(self, rib: LocRib, old: Entry | None, new: Entry | None, keys: list[bytes]) -> None:
-        if isinstance(old, tuple) or isinstance(new, tuple):
-            self._tell_contested(rib, old, new, keys)
-            return
-        before = old.group.verdict.sent if old is not None else _NOBODY
-        after = _NOBODY
-        if new is not None:
-            after = new.group.verdict.sent
-            listeners = self._listening(new.group)
-            if listeners:
-                parcel = Parcel(new, keys)
-                for session, targets in listeners:
-                    self._give(session, parcel, targets, had=session.opened.peer in before)
-        lost = before.keys() - after.keys()
-        if lost:
-            told = [_told(rib, old, key) for key in keys]
-            for peer in sorted(lost):
-                self._take_back(peer, rib.family, keys, told)
+    def _flush(self, rib: LocRib) -> None:
+        come: dict[TargetGroup, list[Parcel]] = {}
+        gone: dict[TargetGroup, list[bytes]] = {}
+        for (old, new), every in _alike(rib).items():
+            for at in range(0, len(every), _STEP):
+                keys = every[at : at + _STEP]
+                if isinstance(old, tuple) or isinstance(new, tuple):
+                    self._tell_contested(rib, old, new, keys)
+                elif old is not None and new is not None:
+                    self._tell_changed(rib, old, new, keys)
+                elif new is not None:
+                    if new.group.verdict.sent:
+                        come.setdefault(new.group, []).append(Parcel(new, keys))
+                elif old is not None:
+                    gone.setdefault(old.group, []).extend(keys)
+        for group, parcels in come.items():
+            for session, targets in self._listening(group):
+                for at in range(0, len(parcels), _PARCELS_STEP):
+                    self._give(session, parcels[at : at + _PARCELS_STEP], targets, had=False)
+        for group, every in gone.items():
+            for session, _ in self._listening(group):
+                for at in range(0, len(every), _STEP):
+                    keys = every[at : at + _STEP]
+                    self._take_back(session, rib.family, keys, [rib.gone[key] for key in keys])
+
+    def _tell_changed(self, rib: LocRib, old: Path, new: Path, keys: list[bytes]) -> None:
+        """Tell of routes that one PE announces and one announced before."""
+        before, after = old.group.verdict.sent, new.group.verdict.sent
+        parcels = [Parcel(new, keys)]
+        for session, targets in self._listening(new.group):
+            self._give(session, parcels, targets, had=session.opened.peer in before)
+        for session, _ in self._listening(old.group):
+            if session.opened.peer not in after:
+                told = [_told(rib, old, key) for key in keys]
+                self._take_back(session, rib.family, keys, told)
 
     def _listening(self, group: TargetGroup) -> list[tuple[Session, bytes]]:
         """The sessions that are to have the routes of a group, with their targets in a row."""
-        found = self._listeners.get(group)
-        if found is None:
-            found = self._listeners[group] = [
-                (session, b"".join(targets))
-                for peer, targets in group.verdict.sent.items()
-                if (session := self._by_peer.get(peer)) is not None
-                and group.family in session.opened.families
-            ]
-        return found
+        return [
+            (session, b"".join(targets))
+            for peer, targets in group.verdict.sent.items()
+            if (session := self._by_peer.get(peer)) is not None
+            and group.family in session.opened.families
+        ]
 
     def _tell_contested(
         self, rib: LocRib, old: Entry | None, new: Entry | None, keys: list[bytes]
@@ -107,70 +118,81 @@ class Delivery:
                 was, now = (sight.pick(peer, entry, rib.family, key) for entry in (old, new))
                 if now is None:
                     if was is not None:
-                        self._take_back(peer, rib.family, [key], [_told(rib, was, key)])
+                        self._take_back(session, rib.family, [key], [_told(rib, was, key)])
                 elif now is not was or key in rib.relabelled:
                     parcel = Parcel(now, [key])
                     targets = b"".join(sight.of(now)[peer])
-                    self._give(session, parcel, targets, had=was is not None)
+                    self._give(session, [parcel], targets, had=was is not None)
 
     def tell_moves(self, moves: Iterable[Move]) -> frozenset[str]:
         """Tell what a change of the rules moves; the names of the peers that are concerned."""
         # Moves of one path share one tuple of keys, so its identity stands for it.
         parcels: dict[tuple[Path, int], Parcel] = {}
         concerned = set()
-        for peer, family, old, new, keys in moves:
+        for (peer, family, targets, had), alike in groupby(moves, _recipient):
             session = self._by_peer.get(peer)
             if session is None or family not in session.opened.families:
                 continue
             concerned.add(peer)
-            if new is not None:
-                path, targets = new
-                parcel = parcels.get((path, id(keys)))
-                if parcel is None:
-                    parcel = parcels[path, id(keys)] = Parcel(path, keys)
-                self._give(session, parcel, b"".join(targets), had=old is not None)
-            elif old is not None:
-                self._take_back(peer, family, keys, [old[0].nlris[key] for key in keys])
+            if targets is None:
+                for _, _, old, _, keys in alike:
+                    if old is not None:
+                        told = [old[0].nlris[key] for key in keys]
+                        self._take_back(session, family, keys, told)
+                continue
+            while some := list(islice(alike, _PARCELS_STEP)):
+                batch = []
+                for _, _, _, new, keys in some:
+                    assert new is not None
+                    parcel = parcels.get((new[0], id(keys)))
+                    if parcel is None:
+                        parcel = parcels[new[0], id(keys)] = Parcel(new[0], keys)
+                    batch.append(parcel)
+                self._give(session, batch, b"".join(targets), had=had)
         self._send_out()
         return frozenset(concerned)
 
     # -- one peer ------------------------------------------------------------------------------
 
-    def _give(self, session: Session, parcel: Parcel, targets: bytes, *, had: bool) -> None:
-        """Announce a parcel to a peer, or put it off while the peer reads slowly."""
-        if session.has_room:
-            self._queue(session, self._announcement(session, parcel, targets, had=had))
-            return
-        family = parcel.path.family
-        for key, nlri in zip(parcel.keys, parcel.nlris, strict=True):
-            session.defer(family, key, nlri if had else None, gone=False)
+    def _give(
+        self, session: Session, parcels: Sequence[Parcel], targets: bytes, *, had: bool
+    ) -> None:
+        """Announce parcels to a peer, or put them off while the peer reads slowly.
 
-    def _announcement(
-        self, session: Session, parcel: Parcel, targets: bytes, *, had: bool
-    ) -> list[bytes]:
-        """UPDATEs that tell a peer of a parcel, which then waits for nothing any more.
-
-        A route that cannot be told must not stay as it was (RFC 8654 section 5).
+        ``had``: whether the peer has their routes already, in another way.
         """
-        messages, too_long = parcel.messages(session.kind, targets)
-        if session.backlog_size:
-            session.told(parcel.path.family, parcel.keys)
-        if not too_long:
-            return messages
-        session.oversized += len(too_long)
-        session.last_error = "attributes too long for this peer's messages; routes withheld"
-        if not had:
-            return messages
-        gone = update.withdraw(parcel.path.family, too_long, session.kind.message_size)
-        return [*messages, *gone]
+        if session.has_room:
+            self._queue(session, self._announcements(session, parcels, targets, had=had))
+            return
+        for parcel in parcels:
+            family = parcel.path.family
+            for key, nlri in zip(parcel.keys, parcel.nlris, strict=True):
+                session.defer(family, key, nlri if had else None, gone=False)
+
+    def _announcements(
+        self, session: Session, parcels: Sequence[Parcel], targets: bytes, *, had: bool
+    ) -> list[bytes]:
+        """UPDATEs that tell a peer of parcels, which then wait for nothing any more."""
+        kind, target_octets = session.kind, len(targets)
+        found: list[bytes] = []
+        for parcel in parcels:
+            envelopes, too_long = parcel.envelopes(kind, target_octets)
+            for before, after in envelopes:
+                found.append(before + targets + after)
+            if session.backlog_size:
+                session.told(parcel.path.family, parcel.keys)
+            if too_long:
+                session.oversized += len(too_long)
+                session.last_error = "attributes too long for this peer's messages; routes withheld"
+                if had:
+                    # What cannot be told must not stay as it was (RFC 8654 section 5).
+                    found += update.withdraw(parcel.path.family, too_long, kind.message_size)
+        return found
 
     def _take_back(
-        self, peer: str, family: Family, keys: Sequence[bytes], told: Sequence[bytes]
+        self, session: Session, family: Family, keys: Sequence[bytes], told: Sequence[bytes]
     ) -> None:
         """Withdraw routes from a peer, or put it off while the peer reads slowly."""
-        session = self._by_peer.get(peer)
-        if session is None or family not in session.opened.families:
-            return
         if session.has_room:
             session.told(family, keys)
             self._queue(session, update.withdraw(family, told, session.kind.message_size))
@@ -179,12 +201,11 @@ class Delivery:
             session.defer(family, key, nlri, gone=True)
 
     def _queue(self, session: Session, messages: Iterable[bytes]) -> None:
-        outbox = session.outbox
-        if not outbox:
+        if not session.outbox:
             self._pending.append(session)
-        for message in messages:
-            outbox.append(message)
-            session.sent_octets += len(message)
+        before = len(session.outbox)
+        session.outbox += messages
+        session.sent_octets += sum(map(len, islice(session.outbox, before, None)))
 
     def _send_out(self) -> None:
         pending, self._pending = self._pending, []
@@ -197,18 +218,28 @@ class Delivery:
     # -- slow readers and full tables ----------------------------------------------------------
 
     def work(self, session: Session) -> None:
-        """Send from the backlog and the full tables as long as the peer has room."""
-        while session.has_room and session.waiting:
-            for family, waiting in session.backlog.items():
-                if waiting:
-                    self._work_off(session, family)
-            if session.jobs and session.has_room:
-                messages = next(session.jobs[0].steps, None)
-                if messages is None:
-                    session.jobs.popleft()
-                else:
-                    self._queue(session, messages)
-            self._send_out()
+        """Send from the backlog and the full tables as long as the peer has room.
+
+        An `Output` that reports octets as written while it is given them comes back here; the
+        work goes on where it was.
+        """
+        if session.working:
+            return
+        session.working = True
+        try:
+            while session.has_room and session.waiting:
+                for family, waiting in session.backlog.items():
+                    if waiting:
+                        self._work_off(session, family)
+                if session.jobs and session.has_room:
+                    messages = next(session.jobs[0].steps, None)
+                    if messages is None:
+                        session.jobs.popleft()
+                    else:
+                        self._queue(session, messages)
+                self._send_out()
+        finally:
+            session.working = False
 
     def _work_off(self, session: Session, family: Family) -> None:
         """Tell a peer the present state of some routes of its backlog."""
@@ -227,7 +258,7 @@ class Delivery:
         for (path, had), keys in alike.items():
             parcel = Parcel(path, keys)
             targets = b"".join(sight.of(path)[peer])
-            self._queue(session, self._announcement(session, parcel, targets, had=had))
+            self._queue(session, self._announcements(session, [parcel], targets, had=had))
 
     def begin_full_table(
         self, session: Session, family: Family, begin: list[bytes], end: list[bytes]
@@ -260,7 +291,7 @@ class Delivery:
                     keys = self._of_full_table(path, peer, some)
                     if keys:
                         parcel = Parcel(path, keys)
-                        made = self._announcement(session, parcel, b"".join(targets), had=True)
+                        made = self._announcements(session, [parcel], b"".join(targets), had=True)
                         messages += made
                         octets += sum(map(len, made))
                     if octets >= _FULL_TABLE_OCTETS:
@@ -302,8 +333,12 @@ def _alike(rib: LocRib) -> dict[tuple[Entry | None, Entry | None], list[bytes]]:
     return found
 
 
-def _told(rib: LocRib, path: Path | None, key: bytes) -> bytes:
+def _recipient(move: Move) -> tuple[str, Family, tuple[bytes, ...] | None, bool]:
+    """Who is told of a move with which targets, and whether the peer has the routes already."""
+    new = move.new
+    return move.peer, move.family, None if new is None else new[1], move.old is not None
+
+
+def _told(rib: LocRib, path: Path, key: bytes) -> bytes:
     """The NLRI with which a peer that had ``path`` knows the route."""
-    if path is not None and key in path.nlris:
-        return path.nlris[key]
-    return rib.gone[key]
+    return path.nlris[key] if key in path.nlris else rib.gone[key]

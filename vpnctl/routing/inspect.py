@@ -13,11 +13,11 @@ from ipaddress import ip_address
 
 from vpnctl.model import Endpoint, Family, RouteTarget, SiteOfVpn
 from vpnctl.routing import update
-from vpnctl.routing.attributes import render
 from vpnctl.routing.best_path import ranked
 from vpnctl.routing.changes import Sight
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.nlri import distinguisher, to_text
+from vpnctl.routing.rendering import render
 from vpnctl.routing.rewrite import sources
 from vpnctl.routing.session import Session
 from vpnctl.routing.table import Path, candidates

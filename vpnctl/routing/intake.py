@@ -6,16 +6,11 @@ withdrawn, an attribute is discarded, an NLRI is skipped, or `SessionResetError`
 
 from __future__ import annotations
 
-from vpnctl.model import EVPN, VPLS, Family
 from vpnctl.routing import update
 from vpnctl.routing.attributes import TreatAsWithdrawError, check, parse
-from vpnctl.routing.nlri import MalformedNlriError, NlriFramingError, split
+from vpnctl.routing.nlri import LEAD_OCTETS, MalformedNlriError, NlriFramingError, split
 from vpnctl.routing.session import Session
 from vpnctl.routing.table import LocRib, Path, Tables, candidates
-
-#: Octets at the beginning of an NLRI that say how long it is and, in EVPN, of what type.
-_LEAD: dict[Family, int] = {VPLS: 2, EVPN: 2}
-_VPN_LEAD = 1
 
 
 class Intake:
@@ -39,13 +34,15 @@ class Intake:
                 start = at + update.HEADER_OCTETS
                 at += size
                 session.updates_heard += 1
+                path = template.path
                 if (
                     size == template.size
+                    and path is not None
                     and messages.startswith(template.before, start)
                     and messages.endswith(template.after, start, at)
                 ):
                     nlri = messages[start + template.nlri_from : at - template.nlri_until]
-                    self._announce(session, template.path, nlri)
+                    self._announce(session, path, nlri)
                 elif size < update.HEADER_OCTETS:
                     raise update.SessionResetError(1, 2, f"a message of {size} octets")
                 else:
@@ -98,11 +95,12 @@ class Intake:
             self._announce(session, path, nlri)
         if not path.nlris:
             self._retire(session, path)
-        elif len(nlris) == 1 and received.unreach is None:
+        elif len(nlris) == 1 and len(path.nlris) > 1 and received.unreach is None:
+            # A second route alike has come, so a third one may.
             begin, stop = received.nlri_at
             template = session.template
             template.size = update.HEADER_OCTETS + len(body)
-            template.before = body[: begin + _LEAD.get(rib.family, _VPN_LEAD)]
+            template.before = body[: begin + LEAD_OCTETS[rib.family]]
             template.after = body[stop:]
             template.nlri_from = begin
             template.nlri_until = len(body) - stop
@@ -122,7 +120,7 @@ class Intake:
     def _rib(self, session: Session, family: bytes) -> LocRib | None:
         """The Loc-RIB of a family that the session may speak of."""
         rib = self._known[family]
-        if rib.family in session.opened.families:
+        if family in session.negotiated:
             return rib
         session.complain(f"routes of {rib.family}, which was not negotiated")
         return None

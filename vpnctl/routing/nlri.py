@@ -108,6 +108,10 @@ KEY_OF: dict[Family, Callable[[bytes], bytes]] = {
 }
 
 
+#: Octets at the beginning of an NLRI that say how long it is and, in EVPN, of what type.
+LEAD_OCTETS: dict[Family, int] = {VPNV4: 1, VPNV6: 1, VPLS: 2, EVPN: 2}
+
+
 def _one_octet_bits(field: bytes, at: int) -> int:
     return at + 1 + (field[at] + 7) // 8
 
@@ -196,6 +200,21 @@ def to_text(family: Family, key: bytes) -> str:
     return f"{rd}:{_address(key[9:].ljust(size, bytes(1)))}/{key[0]}"
 
 
+def _exactly(octets: int, text: str) -> bytes:
+    """Octets written in hexadecimal, colons between them or not."""
+    found = bytes.fromhex(text.replace(":", ""))
+    if len(found) != octets:
+        raise ValueError(f"{text} is not {octets} octets")
+    return found
+
+
+def _prefix_bits(address: IPv4Address | IPv6Address, text: str) -> int:
+    bits = int(text)
+    if not 0 <= bits <= address.max_prefixlen:
+        raise ValueError(f"prefix length {bits}")
+    return bits
+
+
 def _evpn_from_text(text: str) -> bytes:
     words = text.split("/")
     kind = int(words[1])
@@ -204,19 +223,18 @@ def _evpn_from_text(text: str) -> bytes:
         return bytes((kind, len(value))) + value
     rd = RouteDistinguisher.parse(words[2]).octets
     if kind == _MAC_IP:
-        tag, mac = int(words[3]).to_bytes(4, "big"), bytes.fromhex(words[4].replace(":", ""))
+        tag, mac = int(words[3]).to_bytes(4, "big"), _exactly(6, words[4])
         address = ip_address(words[5]).packed if len(words) > 5 else b""
         return b"\x02" + rd + tag + b"\x30" + mac + bytes((8 * len(address),)) + address
     if kind == _IP_PREFIX:
-        tag, address = int(words[3]).to_bytes(4, "big"), ip_address(words[4]).packed
-        return b"\x05" + rd + tag + bytes((int(words[5]),)) + address
+        tag, prefix = int(words[3]).to_bytes(4, "big"), ip_address(words[4])
+        return b"\x05" + rd + tag + bytes((_prefix_bits(prefix, words[5]),)) + prefix.packed
     if kind == _ETHERNET_AD:
-        esi = bytes.fromhex(words[3].replace(":", ""))
-        return b"\x01" + rd + esi + int(words[4]).to_bytes(4, "big")
+        return b"\x01" + rd + _exactly(10, words[3]) + int(words[4]).to_bytes(4, "big")
     if kind == _MULTICAST:
         middle = int(words[3]).to_bytes(4, "big")
     else:
-        middle = bytes.fromhex(words[3].replace(":", ""))
+        middle = _exactly(10, words[3])
     address = ip_address(words[4]).packed
     value = rd + middle + bytes((8 * len(address),)) + address
     return bytes((kind, len(value))) + value
@@ -239,11 +257,12 @@ def from_text(text: str) -> tuple[Family, bytes]:
         if rest.startswith("pe"):
             return VPLS, b"\x0c" + rd + IPv4Address(rest[2:]).packed
         address_text, _, bits_text = rest.rpartition("/")
-        address, bits = ip_address(address_text), int(bits_text)
-        if not 0 <= bits <= address.max_prefixlen:
-            raise ValueError(f"prefix length {bits}")
-        family = VPNV6 if isinstance(address, IPv6Address) else VPNV4
-        return family, bytes((bits,)) + rd + address.packed[: (bits + 7) // 8]
+        prefix = ip_address(address_text)
+        bits = _prefix_bits(prefix, bits_text)
+        family = VPNV6 if isinstance(prefix, IPv6Address) else VPNV4
+        # The key of any NLRI with a label will do; it drops host bits.
+        nlri = bytes((bits + _VPN_OVERHEAD_BITS, 0, 0, 1)) + rd + prefix.packed[: (bits + 7) // 8]
+        return family, KEY_OF[family](nlri)
     except (ValueError, IndexError, OverflowError):
         raise ValueError(
             f"{text!r} is no NLRI: write RD:PREFIX/LENGTH, RD:veID@OFFSET or"

@@ -98,11 +98,12 @@ def compile_rules(ruleset: Ruleset, before: Rules | None = None) -> RulesChange:
     for vpn in come:
         for endpoint in vpn.endpoints:
             endpoints[endpoint.member] = (*endpoints.get(endpoint.member, ()), endpoint)
-            hearers[endpoint.member] = (endpoint.member,)
             owners[endpoint.rd.octets] = endpoint.pe
+        heard_by = {endpoint.member: {endpoint.member: None} for endpoint in vpn.endpoints}
         for speaker, hearer in vpn.links:
-            if hearer not in hearers[speaker]:
-                hearers[speaker] = (*hearers[speaker], hearer)
+            heard_by[speaker][hearer] = None
+        for speaker, members in heard_by.items():
+            hearers[speaker] = tuple(members)
 
     # A partner's extranet routes carry import targets of a VPN that changed.
     partners = {name for vpn in (*gone, *come) for name in vpn.extranets}

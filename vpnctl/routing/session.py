@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from vpnctl.model import Family
-from vpnctl.routing.attributes import Kind, Origin
+from vpnctl.routing.attributes import Origin
+from vpnctl.routing.rendering import Kind
 from vpnctl.routing.table import Path
 
 #: Octets that may be on their way to a peer before its further routes wait in the backlog.
@@ -51,7 +52,7 @@ class Template:
     after: bytes = b""
     nlri_from: int = 0
     nlri_until: int = 0
-    path: Path = field(init=False)
+    path: Path | None = None
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ class FullTable:
 class Session:
     """One peer's Adj-RIB-In and what is on its way to it.
 
-    ``paths``: `Path` by its identity.
+    ``negotiated``: AFI and SAFI of each family; ``paths``: `Path` by its identity.
     ``backlog``: family -> key -> the NLRI that the peer was last told, or None if it was told
     none; the route's state is looked up when there is room to send, so the backlog holds each
     route once however often it changed.
@@ -83,6 +84,7 @@ class Session:
         "last_error",
         "loading",
         "malformed",
+        "negotiated",
         "opened",
         "origin",
         "outbox",
@@ -92,6 +94,7 @@ class Session:
         "template",
         "updates_heard",
         "updates_sent",
+        "working",
         "written_octets",
     )
 
@@ -106,6 +109,7 @@ class Session:
             router_id=opened.router_id,
             peer_router_id=opened.peer_router_id,
         )
+        self.negotiated = frozenset(family.octets for family in opened.families)
         self.paths: dict[bytes, Path] = {}
         self.template = Template()
         self.backlog: dict[Family, dict[bytes, bytes | None]] = {
@@ -116,6 +120,7 @@ class Session:
         self.loading: set[Family] = set(opened.families)
         self.end_of_rib: set[Family] = set()
         self.outbox: list[bytes] = []
+        self.working = False
         self.sent_octets = 0
         self.written_octets = 0
         self.updates_heard = 0

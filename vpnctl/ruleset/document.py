@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from vpnctl.model import Place
+from vpnctl.ruleset.lines import line_mistakes
 from vpnctl.ruleset.mistake import Mistake, quote
 
 #: Largest file that is looked at, in bytes.
@@ -150,7 +151,9 @@ def parse(file: str, content: bytes) -> Mapping:
 
 def parse_text(file: str, text: str) -> Mapping:
     """Like `parse`, for text; offsets of the nodes count from its beginning."""
-    _refuse_tabs(file, text)
+    misfits = line_mistakes(file, text)
+    if misfits:
+        raise DocumentError(*misfits)
     builder = _Builder(file, 1 if text.startswith(_BOM) else 0)
     try:
         for event in yaml.parse(text.removeprefix(_BOM), Loader=_LOADER):
@@ -195,31 +198,11 @@ def parse_text(file: str, text: str) -> Mapping:
     return root
 
 
-def _refuse_tabs(file: str, text: str) -> None:
-    if "\t" not in text:
-        return
-    mistakes = []
-    for number, line in enumerate(text.splitlines(), 1):
-        body = line.lstrip()
-        indentation = line[: len(line) - len(body)]
-        if "\t" in indentation and body and not body.startswith("#"):
-            column = indentation.index("\t") + 1
-            mistakes.append(
-                Mistake(
-                    Place(file, number, column),
-                    "",
-                    "a tab in the indentation",
-                    "YAML is indented with spaces: write spaces instead",
-                )
-            )
-    if mistakes:
-        raise DocumentError(*mistakes)
-
-
 _EXPLANATIONS = {
     "mapping values are not allowed in this context": (
         "a second `key:` on one line, or a line that is indented too far",
-        "put it on a line of its own, or quote text that holds a colon and a space",
+        "put it on a line of its own, quote text that holds a colon and a space, or see whether"
+        " the line above lacks its colon and space",
     ),
     "could not find expected ':'": (
         "a key without its colon",

@@ -27,6 +27,8 @@ A policy directory holds one `network.yaml` and one file (`*.yaml` or `*.yml`) p
   tabs in the indentation, and several documents in one file are refused.
 - A key that takes a list takes a single value too (`hubs: e2-hq`), where the table says *one or
   more*.
+- A key that takes a *short form* or a mapping takes what its example shows, or the mapping of the
+  section that bears its name (`targets: 65000:100` or `targets: {export: 65000:100}`).
 - What is left out is allocated and kept.  A number that is written explicitly always wins: an
   allocated one that collides with it moves.  A released number goes to somebody else only when
   nothing unused is left.
@@ -62,6 +64,9 @@ def _section(heading: str, path: str, model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         key = field.alias or name
         value, nested, step = _value(field.annotation)
+        if nested is not None and _has_short_form(field):
+            value = value.replace("mappings", "names or mappings")
+            value = value.replace("mapping", "short form or mapping") if step == "" else value
         need = "required" if field.is_required() else ""
         yield f"| `{key}` | {value} | {need} | {field.description} | {_example(field)} |"
         if nested is not None:
@@ -103,6 +108,12 @@ def _value(annotation: Any) -> tuple[str, type[BaseModel] | None, str]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return "mapping", kind, ""
     return _KINDS[(origin or kind).__name__], None, ""
+
+
+def _has_short_form(field: FieldInfo) -> bool:
+    """Whether something shorter than a mapping will do, as the example shows."""
+    example = field.examples[0] if field.examples else {}
+    return not isinstance(example[0] if isinstance(example, list) else example, dict)
 
 
 def _example(field: FieldInfo) -> str:

@@ -91,7 +91,10 @@ def program(name: str, *directories: str) -> str:
 
 
 def _die_with_parent() -> None:
-    """PR_SET_PDEATHSIG: no daemon outlives a benchmark that was killed."""
+    """PR_SET_PDEATHSIG: a daemon does not outlive a benchmark that was killed.
+
+    The kernel forgets it for a daemon that changes its user or capabilities, as bgpd does.
+    """
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
@@ -106,7 +109,7 @@ def spawn(
         stderr=log,
         env=env,
         start_new_session=True,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509
+        preexec_fn=_die_with_parent,
     )
 
 

@@ -41,13 +41,13 @@ class _Running:
 
     def prepare(self, customer: int, version: int) -> None:
         family = _CLI_FAMILY[self.setup.workload.family]
-        statement = f"policy statement c{customer}".split()
+        statement = ["policy", "statement", f"c{customer}"]
         old, new = rewritten(customer, version - 1), rewritten(customer, version)
-        action = "action ext-community replace".split()
+        action = ["action", "ext-community", "replace"]
         self._commands = [
             [*statement, "del", *action, f"rt:{ASN}:{old}"],
             [*statement, "add", *action, f"rt:{ASN}:{new}"],
-            [*"neighbor".split(), SENDER, "softresetin", "-a", family],
+            ["neighbor", SENDER, "softresetin", "-a", family],
         ]
 
     def change(self) -> None:

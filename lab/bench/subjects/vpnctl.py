@@ -1,0 +1,188 @@
+"""vpnctl itself: one policy file per customer, `vpnctl serve`, its API on a unix socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+from lab.bench.subjects.base import LISTEN, Setup, UnsupportedError, end, spawn, tail
+from lab.bench.workload import ASN, announced, rewritten
+
+_SERVICE = {"vpnv4": "l3vpn", "vpls": "vpls", "evpn": "evpn"}
+#: Numbers of targets that nobody announces and nobody imports, so that every customer's file is
+#: complete and none of its targets is allocated.
+_UNHEARD, _UNSPOKEN = 50_000, 70_000
+_START_TIMEOUT = 120
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=300)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+@dataclass
+class _Running:
+    setup: Setup
+    process: Popen[bytes]
+    settle: float = 0.5
+    #: The controller's own account of each change: name of the step -> (start, end) in ms.
+    timelines: list[dict[str, tuple[float, float]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._api = _UnixConnection(self.setup.directory / "api.sock")
+
+    def pids(self) -> Sequence[int]:
+        return (self.process.pid, *_children(self.process.pid))
+
+    def prepare(self, customer: int, version: int) -> None:
+        # Put in place in one step, as an editor does.
+        path = self.setup.directory / "policies" / vpn_file_name(customer)
+        fresh = path.with_suffix(".new")
+        fresh.write_text(vpn_file(self.setup, customer, version))
+        fresh.replace(path)
+
+    def change(self) -> None:
+        self._api.request(
+            "POST", "/v1/apply", body="{}", headers={"Content-Type": "application/json"}
+        )
+        reply = self._api.getresponse()
+        answer: dict[str, Any] = json.loads(reply.read())
+        self._api.close()
+        if reply.status != 200:
+            raise UnsupportedError(f"vpnctl refuses the change: {answer}")
+        self.timelines.append(
+            {
+                step["name"]: (step["start_ms"], step["end_ms"])
+                for step in answer["applied"]["timeline"]
+            }
+        )
+
+    def ready(self) -> bool:
+        """Whether the API answers."""
+        try:
+            self._api.request("GET", "/v1/status")
+            reply = self._api.getresponse()
+            reply.read()
+        except OSError:
+            return False
+        finally:
+            self._api.close()
+        return reply.status == 200
+
+    def stop(self) -> None:
+        end(self.process)
+
+
+@dataclass(frozen=True)
+class Vpnctl:
+    name = "vpnctl"
+    configuration = (
+        "vpnctl serve, route reflector, SQLite store on disk; one policy file per customer with "
+        "the import target of each sink's site"
+    )
+    change_includes = (
+        "POST /v1/apply on its unix socket: directory looked through, changed YAML read and "
+        "checked, plan, revision stored durably, then the UPDATEs"
+    )
+    keeps_companions = True
+
+    def start(self, setup: Setup) -> _Running:
+        policies = setup.directory / "policies"
+        policies.mkdir()
+        for name, text in policy_files(setup).items():
+            (policies / name).write_text(text)
+        log = setup.directory / "vpnctl.log"
+        with log.open("wb") as output:
+            process = spawn(
+                [
+                    *(sys.executable, "-m", "vpnctl"),
+                    *("--socket", str(setup.directory / "api.sock")),
+                    *("serve", "--policies", str(policies)),
+                    *("--store", f"sqlite:///{setup.directory / 'store.sqlite'}"),
+                ],
+                output,
+            )
+        running = _Running(setup, process)
+        deadline = time.monotonic() + _START_TIMEOUT
+        while not running.ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                end(process)
+                raise UnsupportedError(f"vpnctl does not come up: {tail(log, 20)}")
+            time.sleep(0.05)
+        return running
+
+
+def policy_files(setup: Setup) -> dict[str, str]:
+    """The whole policy directory: ``network.yaml`` and one file per customer."""
+    files = {"network.yaml": _network(setup)}
+    for customer in range(1, setup.workload.customers + 1):
+        files[vpn_file_name(customer)] = vpn_file(setup, customer, 0)
+    return files
+
+
+def vpn_file_name(customer: int) -> str:
+    """Of a customer's policy file."""
+    return f"c{customer:05}.yaml"
+
+
+def vpn_file(setup: Setup, customer: int, version: int) -> str:
+    """A customer's policy: the sender's site speaks, every sink's site hears."""
+    sites = [_site(0, announced(customer), _UNHEARD + customer)]
+    target = rewritten(customer, version)
+    sites += [_site(number, _UNSPOKEN + customer, target) for number in range(1, len(setup.peers))]
+    service = _SERVICE[setup.workload.family]
+    return f"vpn: C{customer:05}\nservice: {service}\nsites:\n" + "".join(sites)
+
+
+def _network(setup: Setup) -> str:
+    sites = "\n".join(
+        f"  s{number}: {{kind: enterprise, pes: [pe{number}]}}"
+        for number in range(len(setup.peers))
+    )
+    pes = "\n".join(
+        f"  pe{number}: {{address: {address}, passive: true, hold_time: {setup.hold_time}, "
+        f"families: [{setup.workload.family}]}}"
+        for number, address in enumerate(setup.peers)
+    )
+    return f"""
+controller:
+  asn: {ASN}
+  router_id: 10.255.0.1
+  listen: ["{LISTEN}:{setup.port}"]
+  pools: {{vlans: 1-4094}}
+sites:
+{sites}
+pes:
+{pes}
+"""
+
+
+def _site(number: int, export: int, imported: int) -> str:
+    return (
+        f"  - {{site: s{number}, targets: {{export: {ASN}:{export}, import: {ASN}:{imported}}}}}\n"
+    )
+
+
+def _children(pid: int) -> list[int]:
+    """Every descendant of a process."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *_children(int(child))]
+    return found
