@@ -37,9 +37,10 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
     yield {**os.environ, "PYTHONPATH": str(ROOT)}
-    left = [path.name for path in scratch.iterdir()]
+    left = {path.name for path in scratch.iterdir()}
     shutil.rmtree(scratch)
-    assert left == []
+    # The lock beside a controller's socket stays, so that two can never hold it.
+    assert left <= {"c.sock.lock"}
     assert processes_with(f"TMPDIR={scratch}") == []
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 
 from tests.routing import wire
 from tests.routing.consistency import check
 from tests.support.rulesets import Policy, VpnIntent, build
-from vpnctl.model import EVPN, FAMILIES, VPLS, VPNV4, Service
+from vpnctl.model import EVPN, FAMILIES, VPLS, VPNV4, Service, Site
 from vpnctl.routing import delivery, session
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.rewrite import compile_rules
@@ -486,3 +487,46 @@ def test_a_distinguisher_that_changes_hands(house: House) -> None:
     check(house.engine)
     # Targets changed hands with it, so neither PE may speak any more.
     assert [u.withdrawn for u in house.hears(PE2)] == [[NLRI]]
+
+
+SEGMENT = wire.evpn_segment(7, bytes(range(10)), b"\x0a\x00\x00\x07")
+ES_IMPORT = b"\x06\x02\x01\x02\x03\x04\x05\x06"
+
+
+def with_sites(house: House, **sites: tuple[str, ...]) -> None:
+    """Let the PEs stand at these sites."""
+    found = {name: Site(name, "cloud", pes) for name, pes in sites.items()}
+    house.ruleset = replace(house.ruleset, network=replace(house.ruleset.network, sites=found))
+    house.engine.apply(compile_rules(house.ruleset, house.engine.rules))
+
+
+def segment_update(*nlris: bytes) -> bytes:
+    """With an ES-Import target and, as a hostile PE would, with VPN 1's at pe1."""
+    communities = wire.targets(RT1, others=ES_IMPORT)
+    return wire.update(wire.reach(EVPN, *nlris), wire.BASIC, communities)
+
+
+def test_an_ethernet_segment_route_goes_to_the_pes_of_the_same_site_only() -> None:
+    """It belongs to no VPN; the target of one beside it opens no door."""
+    house = House(Policy({1: VpnIntent(Service.EVPN, (("pe0",), ("pe1",), ("pe2",)))}))
+    with_sites(house, here=("pe0", "pe1"), there=("pe2",))
+    house.say(PE0, segment_update(SEGMENT, wire.evpn_multicast(8, b"\x0a\x00\x00\x08")))
+    [heard] = house.hears(PE1)
+    assert heard.announced == [SEGMENT]
+    assert heard[16] == ES_IMPORT
+    assert house.hears(PE2) == []
+    house.engine.session_down(PE0)
+    [heard] = house.hears(PE1)
+    assert heard.withdrawn == [SEGMENT]
+    assert house.hears(PE2) == []
+
+
+def test_an_ethernet_segment_route_follows_the_sites() -> None:
+    house = House(Policy({1: VpnIntent(Service.EVPN, (("pe0",), ("pe1",), ("pe2",)))}))
+    with_sites(house, here=("pe0", "pe1"))
+    house.say(PE0, segment_update(SEGMENT))
+    assert [update.announced for update in house.hears(PE1)] == [[SEGMENT]]
+    with_sites(house, here=("pe0", "pe2"))
+    assert [update.withdrawn for update in house.hears(PE1)] == [[SEGMENT]]
+    assert [update.announced for update in house.hears(PE2)] == [[SEGMENT]]
+    check(house.engine)

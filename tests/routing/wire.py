@@ -91,6 +91,11 @@ def evpn_multicast(distinguisher: int, address: bytes) -> bytes:
     return bytes((3, len(value))) + value
 
 
+def evpn_segment(distinguisher: int, esi: bytes, address: bytes) -> bytes:
+    value = rd(distinguisher) + esi + bytes((8 * len(address),)) + address
+    return bytes((4, len(value))) + value
+
+
 def evpn_prefix(distinguisher: int, bits: int, prefix: bytes, label: int = 16) -> bytes:
     value = rd(distinguisher) + bytes(14) + bytes((bits,)) + prefix + bytes(len(prefix))
     value += (label << 4).to_bytes(3, "big")

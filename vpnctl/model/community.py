@@ -10,6 +10,9 @@ _PAIR = re.compile(r"^(?P<admin>[0-9]+(?:\.[0-9]+){0,3})(?P<as4>L?):(?P<number>[
 
 _AS2, _IP4, _AS4 = 0, 1, 2
 
+#: How an ES-Import route target begins (RFC 7432 section 7.6).
+ES_IMPORT = b"\x06\x02"
+
 
 def _encode(text: str, what: str) -> tuple[int, bytes]:
     """``ADMIN:NUMBER`` as (type 0, 1 or 2, six octets); `ValueError` says what is wrong."""
@@ -50,7 +53,9 @@ def _decode(kind: int, six: bytes) -> str:
 class RouteTarget:
     """A route target as it stands in the extended communities attribute.
 
-    ``octets``: 8 octets; type 0x00, 0x01 or 0x02 and sub-type 0x02 (RFC 4360 section 4).
+    ``octets``: 8 octets; type 0x00, 0x01 or 0x02 and sub-type 0x02 (RFC 4360 section 4), or type
+    0x06 and sub-type 0x02: the ES-Import route target of an EVPN Ethernet Segment route (RFC 7432
+    section 7.6), which is shown as ``es-import:MAC`` and never written in a policy.
     """
 
     octets: bytes
@@ -65,6 +70,8 @@ class RouteTarget:
         return cls(bytes((kind, 0x02)) + six)
 
     def __str__(self) -> str:
+        if self.octets.startswith(ES_IMPORT):
+            return f"es-import:{self.octets[2:].hex(':')}"
         return _decode(self.octets[0] & 0x03, self.octets[2:])
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from vpnctl.model.community import ES_IMPORT
 from vpnctl.routing.as_path import (
     AS_SEQUENCE,
     AS_SET,
@@ -229,6 +230,19 @@ def _split_communities(value: bytes) -> tuple[frozenset[bytes], bytes]:
         else:
             others += community
     return frozenset(targets), others
+
+
+def of_segment(attributes: Attributes) -> Attributes:
+    """The same attributes on an EVPN Ethernet Segment route (RFC 7432 section 7.4).
+
+    What says who imports it is the ES-Import route target; others mean nothing there.
+    """
+    value = attributes.communities
+    parts = [value[at : at + 8] for at in range(0, len(value), 8)]
+    return attributes._replace(
+        targets=frozenset(part for part in parts if part.startswith(ES_IMPORT)),
+        communities=b"".join(part for part in parts if not part.startswith(ES_IMPORT)),
+    )
 
 
 def _without_ipv6_targets(value: bytes) -> bytes:

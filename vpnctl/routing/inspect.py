@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from vpnctl.model import Endpoint, Family, RouteTarget, SiteOfVpn
+from vpnctl.model.community import ES_IMPORT
 from vpnctl.routing import update
 from vpnctl.routing.best_path import ranked
 from vpnctl.routing.changes import Sight
@@ -272,6 +273,14 @@ def _heard(engine: Engine, path: Path, peer: str) -> Iterator[str]:
     if not targets:
         yield "not used: without a route target it belongs to no VPN"
     for target in targets:
+        if target.startswith(ES_IMPORT):
+            sites = ", ".join(
+                site.name
+                for site in engine.rules.ruleset.network.sites.values()
+                if path.peer in site.pes
+            )
+            yield f"an Ethernet Segment route concerns the PEs of {path.peer}'s sites: {sites}"
+            continue
         speaking = sources(engine.rules, path.peer, path.family, target)
         if not speaking:
             yield _refusal(engine, path.peer, path.family, target)

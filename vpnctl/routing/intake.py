@@ -6,9 +6,16 @@ withdrawn, an attribute is discarded, an NLRI is skipped, or `SessionResetError`
 
 from __future__ import annotations
 
+from vpnctl.model import EVPN
 from vpnctl.routing import update
-from vpnctl.routing.attributes import TreatAsWithdrawError, check, parse
-from vpnctl.routing.nlri import LEAD_OCTETS, MalformedNlriError, NlriFramingError, split
+from vpnctl.routing.attributes import TreatAsWithdrawError, check, of_segment, parse
+from vpnctl.routing.nlri import (
+    LEAD_OCTETS,
+    MalformedNlriError,
+    NlriFramingError,
+    is_segment,
+    split,
+)
 from vpnctl.routing.session import Session
 from vpnctl.routing.table import LocRib, Path, Tables, candidates
 
@@ -77,15 +84,34 @@ class Intake:
             self._take_unreach(session, received)
         if received.reach is None:
             return
-        family, next_hop, field = received.reach
+        family, _, field = received.reach
         rib = self._rib(session, family)
         if rib is None:
             return
         nlris = split(rib.family, field)
+        segments = [nlri for nlri in nlris if rib.family is EVPN and is_segment(nlri)]
+        if not segments or len(segments) == len(nlris):
+            self._take_reach(session, rib, body, received, nlris, bool(segments))
+            return
+        others = [nlri for nlri in nlris if not is_segment(nlri)]
+        self._take_reach(session, rib, body, received, segments, True)
+        self._take_reach(session, rib, body, received, others, False)
+
+    def _take_reach(
+        self,
+        session: Session,
+        rib: LocRib,
+        body: bytes,
+        received: update.Received,
+        nlris: list[bytes],
+        segments: bool,
+    ) -> None:
+        """Take in the routes of an UPDATE; ``segments``: they are Ethernet Segment routes."""
+        assert received.reach is not None
         try:
             if received.malformed:
                 raise TreatAsWithdrawError(received.malformed)
-            path = self._path(session, rib, next_hop, received.attributes)
+            path = self._path(session, rib, received.reach[1], received.attributes, segments)
         except TreatAsWithdrawError as error:
             session.complain(f"{error}; {len(nlris)} {rib.family} routes taken as withdrawn")
             for nlri in nlris:
@@ -126,17 +152,25 @@ class Intake:
         return None
 
     def _path(
-        self, session: Session, rib: LocRib, next_hop: bytes, attributes: list[bytes]
+        self,
+        session: Session,
+        rib: LocRib,
+        next_hop: bytes,
+        attributes: list[bytes],
+        segments: bool,
     ) -> Path:
         """The session's path with these attributes, new or known; `TreatAsWithdrawError`."""
         # The length of the next hop keeps two different cuts of the same octets apart.
-        identity = b"".join((rib.octets, bytes((len(next_hop),)), next_hop, *attributes))
+        lead = bytes((segments, len(next_hop)))
+        identity = b"".join((rib.octets, lead, next_hop, *attributes))
         path = session.paths.get(identity)
         if path is not None:
             return path
         parsed = parse(attributes, session.origin)
         if parsed.discarded:
             session.complain(f"discarded: {', '.join(parsed.discarded)}")
+        if segments:
+            parsed = of_segment(parsed)
         opened = session.opened
         path = self._tables.new_path(
             opened.peer, opened.peer_address, rib, next_hop, identity, parsed

@@ -149,6 +149,11 @@ def split(family: Family, field: bytes) -> list[bytes]:
     return found
 
 
+def is_segment(nlri: bytes) -> bool:
+    """Whether an EVPN NLRI is an Ethernet Segment route (RFC 7432 section 7.4)."""
+    return nlri[0] == _ETHERNET_SEGMENT
+
+
 def distinguisher(family: Family, key: bytes) -> bytes:
     """The eight octets of the route distinguisher within a key of any family."""
     if family is EVPN and key[0] not in (_ETHERNET_AD, _MAC_IP, _IP_PREFIX):

@@ -5,6 +5,9 @@ whose export target is in *T*; a target that no endpoint at *p* owns is refused,
 cannot speak for a VRF it does not host.  For every other PE *q* the new targets are the import
 targets of the endpoints at *q* that may hear a source; a PE without one does not get the route.
 
+EVPN Ethernet Segment routes (RFC 7432 section 7.4) belong to no VPN but to a place: with the
+ES-Import target that they carry they go, unchanged, to the other PEs of the announcing PE's sites.
+
 `rewrite` is pure and knows nothing of sessions, NLRI or attributes.  What it promises, for any
 rules that passed the checks of `vpnctl.ruleset`: no route of one VPN ever carries a target that
 another VPN imports, unless an extranet says so.
@@ -15,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from vpnctl.model import Endpoint, Family, Ruleset, SiteOfVpn, Vpn
+from vpnctl.model import Endpoint, Family, Network, Ruleset, SiteOfVpn, Vpn
+from vpnctl.model.community import ES_IMPORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ class Rules:
 
     ``exporters``: (PE, target) -> endpoints there that export it; ``endpoints``: site of a VPN ->
     its endpoints; ``hearers``: site of a VPN -> the sites of VPNs that may hear it, itself
-    included, because the PEs of one site share one LAN; ``owners``: route distinguisher -> PE.
+    included, because the PEs of one site share one LAN; ``owners``: route distinguisher -> PE;
+    ``neighbors``: PE -> the other PEs of its sites, where Ethernet Segments may be shared.
     """
 
     ruleset: Ruleset
@@ -44,14 +49,16 @@ class Rules:
     endpoints: Mapping[SiteOfVpn, tuple[Endpoint, ...]]
     hearers: Mapping[SiteOfVpn, tuple[SiteOfVpn, ...]]
     owners: Mapping[bytes, str]
+    neighbors: Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class RulesChange:
     """From one set of rules to the next.
 
-    ``targets``: the route targets whose routes may be treated otherwise; ``distinguishers``:
-    those that changed hands; ``vpns``: names of the VPNs that differ.
+    ``targets``: the route targets whose routes may be treated otherwise, `ES_IMPORT` for all
+    ES-Import targets; ``distinguishers``: those that changed hands; ``vpns``: names of the VPNs
+    that differ.
     """
 
     rules: Rules
@@ -65,6 +72,14 @@ def _exports(vpns: Iterable[Vpn]) -> Iterable[tuple[tuple[str, bytes], Endpoint]
         for endpoint in vpn.endpoints:
             for target in endpoint.export_targets:
                 yield (endpoint.pe, target.octets), endpoint
+
+
+def _neighbors(network: Network) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for site in network.sites.values():
+        for pe in site.pes:
+            found.setdefault(pe, set()).update(other for other in site.pes if other != pe)
+    return {pe: frozenset(others) for pe, others in found.items() if others}
 
 
 def compile_rules(ruleset: Ruleset, before: Rules | None = None) -> RulesChange:
@@ -109,9 +124,15 @@ def compile_rules(ruleset: Ruleset, before: Rules | None = None) -> RulesChange:
     partners = {name for vpn in (*gone, *come) for name in vpn.extranets}
     touched = [*gone, *come, *(ruleset.vpns[name] for name in partners if name in ruleset.vpns)]
     new_owners = {endpoint.rd.octets: endpoint.pe for vpn in come for endpoint in vpn.endpoints}
+    targets = {target for (_, target), _ in _exports(touched)}
+    if before is not None and before.ruleset.network is ruleset.network:
+        neighbors = before.neighbors
+    else:
+        neighbors = _neighbors(ruleset.network)
+        targets.add(ES_IMPORT)
     return RulesChange(
-        rules=Rules(ruleset, exporters, endpoints, hearers, owners),
-        targets=frozenset(target for (_, target), _ in _exports(touched)),
+        rules=Rules(ruleset, exporters, endpoints, hearers, owners, neighbors),
+        targets=frozenset(targets),
         distinguishers=frozenset(
             rd
             for rd in left_owners.keys() | new_owners.keys()
@@ -135,6 +156,10 @@ def rewrite(rules: Rules, pe: str, family: Family, targets: Iterable[bytes]) -> 
     sent: dict[str, set[bytes]] = {}
     refused = set()
     for target in targets:
+        if target.startswith(ES_IMPORT):
+            for neighbor in rules.neighbors.get(pe, ()):
+                sent.setdefault(neighbor, set()).add(target)
+            continue
         speaking = sources(rules, pe, family, target)
         if not speaking:
             refused.add(target)

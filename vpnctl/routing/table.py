@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from vpnctl.model import FAMILIES, Family
+from vpnctl.model.community import ES_IMPORT
 from vpnctl.routing.attributes import Attributes
 from vpnctl.routing.nlri import KEY_OF
 from vpnctl.routing.rewrite import Rules, Verdict, rewrite
@@ -151,6 +152,11 @@ class LocRib:
         self.relabelled.clear()
 
 
+def _index(target: bytes) -> bytes:
+    """What a target is found by: ES-Import targets all together, because rules concern all."""
+    return ES_IMPORT if target.startswith(ES_IMPORT) else target
+
+
 class Tables:
     """The rules, the Loc-RIBs and the groups of all families."""
 
@@ -163,7 +169,7 @@ class Tables:
         self._by_target: dict[bytes, set[TargetGroup]] = {}
 
     def groups_of(self, target: bytes) -> Collection[TargetGroup]:
-        """The groups of routes that were announced with a target."""
+        """The groups of routes that were announced with a target; see `RulesChange.targets`."""
         return self._by_target.get(target, ())
 
     def new_path(
@@ -183,7 +189,7 @@ class Tables:
             group = TargetGroup(peer, rib.family, targets, verdict)
             self.groups[group.identity] = group
             for target in targets:
-                self._by_target.setdefault(target, set()).add(group)
+                self._by_target.setdefault(_index(target), set()).add(group)
         path = Path(group, rib, peer_address, next_hop, identity, attributes)
         group.paths.add(path)
         return path
@@ -196,8 +202,8 @@ class Tables:
             return
         self.groups.pop(group.identity, None)
         for target in group.targets:
-            left = self._by_target.get(target)
+            left = self._by_target.get(_index(target))
             if left is not None:
                 left.discard(group)
                 if not left:
-                    del self._by_target[target]
+                    del self._by_target[_index(target)]
