@@ -66,6 +66,9 @@ async def test_unconfirmed_it_is_undone_by_itself(running: Stage) -> None:
         (1, "start", "applied"),
     ]
     assert (await stage.running.history())[0].author == "vpnctl"
+    # Nobody brings the undone change back by a rollback that names nothing.
+    with pytest.raises(UsageError, match="revision 2, the one before, was undone"):
+        await stage.rollback()
     # And the next change is free again.
     await stage.extend()
 

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from tests.controller.stage import AT_FIRST, EXTENDED, Stage
+from tests.support.loopback import free_port
 from vpnctl.controller.controller import Controller
 from vpnctl.errors import PolicyError, SessionProcessError, StoreError
 from vpnctl.store import Store
@@ -101,3 +102,31 @@ async def test_a_directory_that_is_gone_does_not_end_anything(running: Stage) ->
     status = await stage.running.status()
     assert status.policies_differ
     assert status.peers_established == 3
+
+
+async def test_start_with_the_directory_instead_of_the_applied_revision(stage: Stage) -> None:
+    """The way out when the applied policy cannot be served any more, its address being gone."""
+    await stage.start()
+    await stage.stop()
+    stage.port = free_port(stage.address)
+    stage.write("network.yaml", stage.network())
+    controller = await stage.start(take_directory=True)
+    status = await controller.status()
+    assert (status.revision, status.listening, status.policies_differ) == (
+        2,
+        (stage.listening,),
+        False,
+    )
+    (revision, _) = await controller.history()
+    assert (revision.kind, revision.parent) == ("apply", 1)
+
+    await stage.restart(take_directory=True)
+    assert (await stage.running.status()).revision == 2
+
+
+async def test_an_apply_of_what_is_applied_makes_no_revision(stage: Stage) -> None:
+    await stage.start()
+    applied = await stage.apply()
+    assert applied.plan.empty
+    assert applied.revision.number == 1
+    assert len(await stage.running.history()) == 1

@@ -32,6 +32,7 @@ class ServeOptions:
     socket: Path
     tcp: Tcp | None = None
     log_json: bool = False
+    apply: bool = False
 
 
 def add_to(app: typer.Typer) -> None:
@@ -83,6 +84,14 @@ def add_to(app: typer.Typer) -> None:
             ),
         ] = None,
         log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON lines.")] = False,
+        apply: Annotated[
+            bool,
+            typer.Option(
+                "--apply",
+                help="Start with the policy directory as it is now, not with the revision that"
+                " was applied last.",
+            ),
+        ] = False,
     ) -> None:
         """Run the controller until it is stopped by SIGTERM or Ctrl-C."""
         import asyncio
@@ -93,6 +102,7 @@ def add_to(app: typer.Typer) -> None:
             ctx.obj.socket_to_serve(),
             _tcp(http, tls_cert, tls_key, tls_client_ca),
             log_json,
+            apply,
         )
         _configure_log(log_json)
         asyncio.run(run(options))
@@ -111,7 +121,7 @@ async def run(options: ServeOptions) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    controller = Controller(options.policies, options.store)
+    controller = Controller(options.policies, options.store, take_directory=options.apply)
     http = HttpServer(create_app(controller), socket_path=options.socket, tcp=options.tcp)
     announced = asyncio.Event()
     logged = asyncio.create_task(_log_events(controller.events(), announced))

@@ -73,7 +73,8 @@ def _utc_now() -> datetime:
 class Controller(Queries):
     """A running route server.
 
-    ``policies``: the operator's directory; ``store_url``: see `Store.open`; ``now`` and
+    ``policies``: the operator's directory; ``store_url``: see `Store.open`; ``take_directory``:
+    start with the directory as it is now instead of the applied revision; ``now`` and
     ``monotonic`` (nanoseconds) are the clocks.  Use from one event loop.
 
     Changes are made one after the other.  One that has begun is completed even if whoever asked
@@ -85,11 +86,13 @@ class Controller(Queries):
         policies: Path,
         store_url: str,
         *,
+        take_directory: bool = False,
         now: Callable[[], datetime] = _utc_now,
         monotonic: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._directory = PolicyDirectory(policies)
         self._store_url = store_url
+        self._take_directory = take_directory
         self._now = now
         self._monotonic = monotonic
         self._hub = EventHub(now)
@@ -142,6 +145,11 @@ class Controller(Queries):
         files = self._directory.shown(self._store.files(latest.number))
         self._applied = Applied(latest.number, files, load(files, self._store.allocations()))
         self._unconfirmed = self._store.unconfirmed()
+        if self._take_directory:
+            now = from_files(
+                "apply", f"start with {self._directory.path}", self._directory.read(), self._applied
+            )
+            return now if now.files != self._applied.files else None
         if self._unconfirmed is None or self._left_s(self._unconfirmed) > 0:
             return None
         # The time to confirm ran out while nobody was there to fall back.
@@ -192,14 +200,24 @@ class Controller(Queries):
                 f"revision {number} is the applied one", hint="see 'vpnctl history' for others"
             )
         if number is None:
-            present_one = await asyncio.to_thread(self._store.revision, self._applied.number)
-            number = present_one.parent
-            if number is None:
-                raise NotFoundError(
-                    "the first revision has none before it", hint="see 'vpnctl history'"
-                )
+            number = await asyncio.to_thread(self._one_before)
         files = self._directory.shown(await asyncio.to_thread(self._store.files, number))
         return restored(kind, number, files, self._applied)
+
+    def _one_before(self) -> int:
+        """What a rollback that names no revision goes back to."""
+        assert self._applied.number is not None
+        number = self._store.revision(self._applied.number).parent
+        if number is None:
+            raise NotFoundError(
+                "the first revision has none before it", hint="see 'vpnctl history'"
+            )
+        if self._store.revision(number).state == "reverted":
+            raise UsageError(
+                f"revision {number}, the one before, was undone",
+                hint="name the revision to go back to; 'vpnctl history' lists them",
+            )
+        return number
 
     def _moves(self, change: RulesChange) -> tuple[Move, ...]:
         """The moves of peers that are there to be told."""
@@ -296,11 +314,23 @@ class Controller(Queries):
             await self._settle()
             with timeline.step("policy checked"):
                 candidate = await prepare()
+            if candidate.kind == "apply" and candidate.files == self._applied.files:
+                answer = await self._nothing_to_do(candidate, timeline)
+                self._lock.release()
+                return answer
             making = self._run(self._make(candidate, timeline, confirm_s, author, wait_s))
         except BaseException:
             self._lock.release()
             raise
         return await asyncio.shield(making)
+
+    async def _nothing_to_do(self, candidate: Candidate, timeline: Timeline) -> views.Applied:
+        """The answer to an apply of what is applied: no revision is made."""
+        assert self._applied.number is not None
+        revision = await asyncio.to_thread(self._store.revision, self._applied.number)
+        change = compile_rules(candidate.compiled.ruleset, self._engine.rules)
+        shown = self._plan(self._applied, candidate, change, (), 0)
+        return views.Applied(present.revision(revision), shown, timeline.steps, True, ())
 
     async def _make(
         self,
