@@ -56,6 +56,11 @@ class _RefusedError(Exception):
         self.mistake = mistake
 
 
+def is_policy_file(name: str) -> bool:
+    """Whether a file of this name in a policy directory is part of the policy."""
+    return name.endswith(_SUFFIXES) and not name.startswith(".")
+
+
 def read(directory: Path, previous: Snapshot | None = None) -> Snapshot:
     """Every ``*.yaml`` and ``*.yml`` of the directory; hidden files and directories are not read.
 
@@ -66,11 +71,7 @@ def read(directory: Path, previous: Snapshot | None = None) -> Snapshot:
     """
     known = previous if previous is not None and previous.directory == directory else None
     try:
-        names = sorted(
-            entry.name
-            for entry in os.scandir(directory)
-            if entry.name.endswith(_SUFFIXES) and not entry.name.startswith(".")
-        )
+        names = sorted(entry.name for entry in os.scandir(directory) if is_policy_file(entry.name))
     except OSError as error:
         raise UsageError(
             f"{directory}: {_reason(error)}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -430,3 +431,40 @@ async def test_another_listening_address_is_taken_up_without_a_restart(running: 
     await stage.apply()
     assert (await stage.running.status()).problems == ()
     assert await session_numbers(stage) == before
+
+
+async def test_some_files_are_applied_and_other_edits_wait(running: Stage) -> None:
+    stage = running
+    e2 = stage.path("e2.yaml").read_text()
+    stage.write("e1.yaml", stage.path("e1.yaml").read_text().replace("cloud1", "cloud2"))
+    stage.write("e2.yaml", "half an ed")
+    request = PlanRequest("apply", files=("e1.yaml",))
+    planned = await stage.running.plan(request)
+    assert [change.file for change in planned.files] == [str(stage.path("e1.yaml"))]
+    applied = await stage.change(request, plan_id=planned.id)
+    assert applied.plan == planned
+    assert (await stage.running.status()).policies_differ
+    assert stage.path("e2.yaml").read_text() == "half an ed"
+    [e1] = [vpn for vpn in await stage.running.vpns() if vpn.name == "E1"]
+    assert "cloud1" not in e1.sites
+
+    stage.write("e2.yaml", e2)
+    stage.path("e1.yaml").unlink()
+    await stage.change(request)
+    assert [vpn.name for vpn in await stage.running.vpns()] == ["E2"]
+    with pytest.raises(NotFoundError, match="no policy file"):
+        await stage.change(request)
+
+
+@pytest.mark.parametrize("name", ["../e1.yaml", "/etc/passwd", ".hidden.yaml", "notes.txt", ""])
+async def test_what_is_no_policy_file_is_not_read(running: Stage, name: str) -> None:
+    with pytest.raises(UsageError, match="is not the name of a policy file"):
+        await running.running.plan(PlanRequest("apply", files=(name,)))
+
+
+async def test_a_link_to_elsewhere_is_not_followed(running: Stage, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.yaml"
+    secret.write_text("vpn: E1\n")
+    running.path("e9.yaml").symlink_to(secret)
+    with pytest.raises(UsageError, match="symbolic link"):
+        await running.running.plan(PlanRequest("apply", files=("e9.yaml",)))

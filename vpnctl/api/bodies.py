@@ -27,6 +27,16 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+#: Names of policy files, to leave what else was edited for later.
+PolicyFiles = Annotated[
+    list[Name],
+    Field(
+        max_length=1000,
+        description="Take only these files of the policy directory; all of it when left out.",
+    ),
+]
+
+
 class Doing(_Body):
     """What every change that is carried out may say."""
 
@@ -46,8 +56,9 @@ class Doing(_Body):
 
 
 class ApplyBody(Doing):
-    """Apply the policy directory as it is on disk."""
+    """Apply the policy directory as it is on disk, or some files of it."""
 
+    files: PolicyFiles = []
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [{"author": "ada", "plan_id": "7f3a", "base": 41, "confirm_s": 300}]
@@ -55,7 +66,7 @@ class ApplyBody(Doing):
     )
 
     def request(self) -> PlanRequest:
-        return PlanRequest("apply")
+        return PlanRequest("apply", files=tuple(self.files))
 
 
 class SiteBody(Doing):
@@ -90,6 +101,7 @@ class PlanBody(_Body):
     vpn: Annotated[str, Field(max_length=200)] = ""
     site: Annotated[str, Field(max_length=200)] = ""
     revision: RevisionNumber | None = None
+    files: PolicyFiles = []
     routes: Annotated[int, Field(strict=False, ge=0, le=1_000_000), _JSON_INTEGER] = Field(
         default=1000, description="How many route changes to list; all of them are counted."
     )
@@ -98,7 +110,13 @@ class PlanBody(_Body):
     )
 
     def request(self) -> PlanRequest:
-        return PlanRequest(self.kind, vpn=self.vpn, site=self.site, revision=self.revision)
+        return PlanRequest(
+            self.kind,
+            vpn=self.vpn,
+            site=self.site,
+            revision=self.revision,
+            files=tuple(self.files),
+        )
 
 
 class ConfirmBody(_Body):

@@ -19,7 +19,7 @@ READ_SIZE = 256 * 1024
 WRITE_SIZE = 1024 * 1024
 #: UPDATES that the controller may leave unprocessed before this peer is not read any more, and
 #: what must remain of them for reading to go on.
-CREDIT, CREDIT_LOW = 4 * 1024 * 1024, 2 * 1024 * 1024
+CREDIT, CREDIT_LOW = 1024 * 1024, 512 * 1024
 #: RFC 9687 section 4: the send hold timer is the greater of 8 minutes and twice the hold time.
 SEND_HOLD_TIME = 480.0
 

@@ -7,12 +7,23 @@ from typing import Annotated
 
 import typer
 
-from vpnctl.cli.change import Confirm, DryRun, Routes, Wait, Yes, author, change
+from vpnctl.cli.change import (
+    Confirm,
+    DryRun,
+    Only,
+    Routes,
+    Wait,
+    Yes,
+    author,
+    change,
+    of_directory,
+)
 from vpnctl.cli.client import Client
 from vpnctl.cli.command import CHANGE_PANEL, command
 from vpnctl.cli.output import Format, Output, print_document
 from vpnctl.cli.plan_cmd import load
 from vpnctl.controller.requests import PlanRequest
+from vpnctl.errors import UsageError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,6 +35,7 @@ def add_to(app: typer.Typer) -> None:
             ("vpnctl apply", "show what it would change, ask, do it"),
             ("vpnctl apply change.plan", "what was saved, unless the base moved since"),
             ("vpnctl apply --confirm 5m", "undone in 5 minutes unless you confirm"),
+            ("vpnctl apply --only policies/e1.yaml", "edits of other files wait"),
             ("vpnctl apply --yes -o json", "in a pipeline"),
         ],
     )
@@ -32,6 +44,7 @@ def add_to(app: typer.Typer) -> None:
         plan: Annotated[
             Path | None, typer.Argument(help="A plan saved by 'vpnctl plan --out'.")
         ] = None,
+        only: Only = None,
         confirm: Confirm = "",
         wait: Wait = "10s",
         routes: Routes = False,
@@ -39,7 +52,11 @@ def add_to(app: typer.Typer) -> None:
         output: Output = Format.TABLE,
     ) -> None:
         """Apply the controller's policy directory, or exactly what a saved plan showed."""
-        request, saved = (PlanRequest("apply"), None) if plan is None else load(plan)
+        if plan is not None and only:
+            raise UsageError(
+                "a saved plan has its files already", hint="leave out either the plan or --only"
+            )
+        request, saved = (of_directory(only), None) if plan is None else load(plan)
         change(
             Client(ctx.obj),
             request,

@@ -6,7 +6,9 @@ import getpass
 import re
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +24,14 @@ from vpnctl.errors import UsageError
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _LONGEST_S = 7 * 86400
 
+Only = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--only",
+        metavar="FILE",
+        help="Take only this policy file as it is now, other edits later; may be repeated.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")]
 Routes = Annotated[
@@ -50,6 +60,11 @@ def seconds(text: str, option: str) -> float:
             f"{option}: {text!r} is no time up to 7 days", hint="write it as 90s, 5m or 1h"
         )
     return value
+
+
+def of_directory(only: Iterable[Path] | None) -> PlanRequest:
+    """Apply the policy directory, or some files of it; their own directory is not looked at."""
+    return PlanRequest("apply", files=tuple(path.name for path in only or ()))
 
 
 def author() -> str:
@@ -100,6 +115,8 @@ def change(
         body["base"] = shown.base
     if confirm_s is not None:
         body["confirm_s"] = confirm_s
+    if request.files:
+        body["files"] = request.files
     if request.kind in ("extend", "retract"):
         body.update(vpn=request.vpn, site=request.site)
     elif request.kind == "rollback":

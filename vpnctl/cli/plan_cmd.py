@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vpnctl.api.errors import SCHEMA
-from vpnctl.cli.change import Routes, fetch_plan
+from vpnctl.cli.change import Only, Routes, fetch_plan, of_directory
 from vpnctl.cli.client import Client
 from vpnctl.cli.command import CHANGE_PANEL, command
 from vpnctl.cli.decode import decode
@@ -41,6 +41,7 @@ def add_to(app: typer.Typer) -> None:
         out: Annotated[
             Path | None, typer.Option("--out", help="Save the plan, for 'vpnctl apply FILE'.")
         ] = None,
+        only: Only = None,
         routes: Routes = False,
         detailed_exitcode: Annotated[
             bool,
@@ -52,7 +53,7 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Preview what applying the policy directory would change: every route at every peer."""
         try:
-            planned = _plan(Client(ctx.obj), out, routes, output)
+            planned = _plan(Client(ctx.obj), of_directory(only), out, routes, output)
         except VpnctlError as error:
             if not detailed_exitcode:
                 raise
@@ -62,8 +63,9 @@ def add_to(app: typer.Typer) -> None:
             raise typer.Exit(CHANGES)
 
 
-def _plan(client: Client, out: Path | None, routes: bool, output: Format) -> Plan:
-    request = PlanRequest("apply")
+def _plan(
+    client: Client, request: PlanRequest, out: Path | None, routes: bool, output: Format
+) -> Plan:
     answer = fetch_plan(client, request, routes=1000 if output.for_people else _ALL_ROUTES)
     planned = decode(Plan, answer)
     if output.for_people:
@@ -93,7 +95,8 @@ def load(path: Path) -> tuple[PlanRequest, dict[str, Any]]:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["schema"] != SCHEMA:
             raise ValueError
-        request, plan = PlanRequest(**document["request"]), document["plan"]
+        asked, plan = document["request"], document["plan"]
+        request = PlanRequest(**{**asked, "files": tuple(asked["files"])})
         decode(Plan, plan)
     except OSError as error:
         raise UsageError(

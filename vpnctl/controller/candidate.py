@@ -61,6 +61,22 @@ def from_files(
     return Candidate(kind, summary, files, load(files, kept, applied.compiled), {})
 
 
+def some_files(on_disk: Mapping[str, bytes | None], applied: Applied) -> Candidate:
+    """The applied policy with some files as they are on disk now, and others left for later.
+
+    ``on_disk``: by the path to show; None for a file that is to go.  Raises `PolicyError`.
+    """
+    files = dict(applied.files)
+    for path, content in on_disk.items():
+        if content is not None:
+            files[path] = content
+        elif files.pop(path, None) is None:
+            raise NotFoundError(
+                f"there is no policy file {path}", hint="name files of the policy directory"
+            )
+    return from_files("apply", f"apply {', '.join(on_disk)}", files, applied)
+
+
 def edited(
     request: PlanRequest, applied: Applied, on_disk: Callable[[str], bytes | None]
 ) -> Candidate:

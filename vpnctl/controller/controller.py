@@ -21,7 +21,15 @@ from typing import Any, TypeVar
 import structlog
 
 from vpnctl.controller import present, views
-from vpnctl.controller.candidate import NOTHING, Applied, Candidate, edited, from_files, restored
+from vpnctl.controller.candidate import (
+    NOTHING,
+    Applied,
+    Candidate,
+    edited,
+    from_files,
+    restored,
+    some_files,
+)
 from vpnctl.controller.directory import AppliedFiles, PolicyDirectory, Written
 from vpnctl.controller.events import EventHub
 from vpnctl.controller.peers import Peers
@@ -190,6 +198,8 @@ class Controller(Queries):
                 f"no change is called {request.kind!r}",
                 hint="there are apply, extend, retract and rollback",
             )
+        if request.files:
+            return some_files(self._directory.some(request.files), self._applied)
         files = self._directory.read()
         return from_files("apply", f"apply {self._directory.path}", files, self._applied)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from vpnctl import policyfiles
 from vpnctl.controller.candidate import Applied, Candidate
-from vpnctl.errors import StoreError
+from vpnctl.errors import StoreError, UsageError
 from vpnctl.ruleset.document import MAX_FILE_SIZE
 from vpnctl.store import Revision, Store
 
@@ -59,6 +59,29 @@ class PolicyDirectory:
                 return file.read(MAX_FILE_SIZE + 1)
         except FileNotFoundError:
             return None
+
+    def some(self, names: Iterable[str]) -> dict[str, bytes | None]:
+        """Some files as they are now, by the names to show; None for one that is not there.
+
+        Raises `UsageError` for what cannot be a policy file or cannot be read.
+        """
+        found = {}
+        for name in names:
+            path = str(self.path / name)
+            if Path(name).name != name or not policyfiles.is_policy_file(name):
+                raise UsageError(
+                    f"{name!r} is not the name of a policy file",
+                    hint=f"name files of {self.path} such as e1.yaml",
+                )
+            try:
+                if Path(path).is_symlink():
+                    raise OSError(errno.ELOOP, "a symbolic link is read with the whole directory")
+                found[path] = self.content(path)
+            except OSError as error:
+                raise UsageError(
+                    f"{path} cannot be read: {error.strerror}", hint="see 'vpnctl check'"
+                ) from error
+        return found
 
     def shown(self, stored: Mapping[str, _Content]) -> dict[str, _Content]:
         """Contents by the names to show."""

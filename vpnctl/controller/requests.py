@@ -14,7 +14,7 @@ class PlanRequest:
 
     ``kind``:
 
-    - ``apply``: the policy directory as it is on disk now;
+    - ``apply``: the policy directory as it is on disk now, or only ``files`` (names in it) of it;
     - ``extend``, ``retract``: the policy directory with ``site`` added to, or taken from, ``vpn``;
     - ``rollback``: the policy of ``revision``, or of the present revision's parent when it is None.
     """
@@ -23,3 +23,4 @@ class PlanRequest:
     vpn: str = ""
     site: str = ""
     revision: int | None = None
+    files: tuple[str, ...] = ()
