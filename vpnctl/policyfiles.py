@@ -85,6 +85,16 @@ def read(directory: Path, previous: Snapshot | None = None) -> Snapshot:
     mistakes: list[Mistake] = []
     for name in names:
         shown = prefix + name
+        if not name.isprintable():
+            mistakes.append(
+                Mistake(
+                    Place(prefix + repr(name)[1:-1], 1),
+                    "",
+                    "the file's name has characters that cannot be shown",
+                    "give it a name of letters, digits, - and _ in UTF-8",
+                )
+            )
+            continue
         try:
             status = os.lstat(shown)
             stamp = _stamp(status)

@@ -176,7 +176,8 @@ def _sink(pipe: Connection, place: Place, workload: Workload, expect: Expect | N
             place.source, place.target, workload.family, place.hold_time, deadline
         )
         receive_timeout(link, _TURN)
-        _SinkLoop(pipe, link, place, table, rest, expect).run()
+        _begin_keepalives(link, threading.Lock(), place.hold_time)
+        _SinkLoop(pipe, link, table, rest, expect).run()
 
 
 class _SinkLoop:
@@ -186,13 +187,11 @@ class _SinkLoop:
         self,
         pipe: Connection,
         link: socket.socket,
-        place: Place,
         table: Table,
         rest: bytes,
         expect: Expect | None,
     ) -> None:
         self._pipe, self._link, self._table = pipe, link, table
-        self._keepalive_every = place.hold_time / 3
         now = time.monotonic_ns()
         self._chunks: list[tuple[int, bytes]] = [(now, rest)] if rest else []
         self._last_arrival = now
@@ -206,7 +205,6 @@ class _SinkLoop:
         """Until the session or the pipe ends."""
         self._pipe.send(time.monotonic_ns())
         receive, clock = self._link.recv, time.monotonic_ns
-        next_keepalive = time.monotonic() + self._keepalive_every
         while True:
             try:
                 chunk = receive(_CHUNK)
@@ -222,9 +220,6 @@ class _SinkLoop:
                 self._chunks.append((now, chunk))
                 if self._deadline and now > self._deadline * 1e9:
                     self._idle(now)
-            if time.monotonic() >= next_keepalive:
-                self._link.sendall(KEEPALIVE_MESSAGE)
-                next_keepalive = time.monotonic() + self._keepalive_every
 
     def _idle(self, now: int | None = None) -> None:
         quiet = time.monotonic_ns() - self._last_arrival > self._settle * 1e9
@@ -288,10 +283,7 @@ def _sender(pipe: Connection, place: Place, workload: Workload) -> None:
         )
         pipe.send(True)
         turn = threading.Lock()
-        keeper = threading.Thread(
-            target=_keep_alive, args=(link, turn, place.hold_time / 3), daemon=True
-        )
-        keeper.start()
+        _begin_keepalives(link, turn, place.hold_time)
         threading.Thread(target=_discard, args=(link,), daemon=True).start()
         while pipe.recv() == "go":
             first = time.monotonic_ns()
@@ -315,6 +307,11 @@ def _pieces(workload: Workload) -> Iterator[bytes]:
     yield b"".join(piece)
 
 
+def _begin_keepalives(link: socket.socket, turn: threading.Lock, hold_time: int) -> None:
+    """In a thread: reading a large table must not cost the session."""
+    threading.Thread(target=_keep_alive, args=(link, turn, hold_time / 3), daemon=True).start()
+
+
 def _keep_alive(link: socket.socket, turn: threading.Lock, every: float) -> None:
     with contextlib.suppress(OSError):
         while True:
@@ -333,6 +330,7 @@ def _discard(link: socket.socket) -> None:
 def _quiet_process() -> None:
     """Children leave Ctrl-C to the parent, and do not stop to collect garbage."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     gc.disable()
 
 

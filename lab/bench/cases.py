@@ -131,6 +131,7 @@ class Bench:
         """Whether the subject missed the bound with this many VPNv4 routes already."""
         hopeless = any(
             other.subject == row.subject
+            and other.case.startswith("load/vpnv4")
             and other.extra.get("over_bound")
             and other.extra.get("routes", 0) <= workload.routes
             for other in self.rows

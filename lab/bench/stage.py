@@ -77,12 +77,12 @@ class Stage:
                 Path(where),
                 self._hold_time,
             )
-            self.sender = Sender(self._place(SENDER, 90), self.workload)
+            self.sender = Sender(self._place(SENDER), self.workload)
             stack.callback(self.sender.stop)
             self.daemon = self.subject.start(self.setup)
             stack.callback(self.daemon.stop)
             for number in range(self._count):
-                sink = Sink(self._place(self.setup.sink(number), self._hold_time), self.workload)
+                sink = Sink(self._place(self.setup.sink(number)), self.workload)
                 stack.callback(sink.stop)
                 self.sinks.append(sink)
             for sink in self.sinks:
@@ -101,8 +101,8 @@ class Stage:
     ) -> None:
         self._closing.close()
 
-    def _place(self, source: str, hold_time: int) -> Place:
-        return Place(source, (LISTEN, self.setup.port), hold_time)
+    def _place(self, source: str) -> Place:
+        return Place(source, (LISTEN, self.setup.port), self._hold_time)
 
     def load(self, bound: float) -> Outcome:
         """First byte of the table sent -> last sink has all of it, rewritten."""
@@ -129,7 +129,7 @@ class Stage:
         """Connect the first spare sink, armed for the whole table; the caller stops it."""
         address = self.setup.sink(self._count)
         expect = Expect(dict(self._versions), bound, JOIN_SETTLE, whole=True)
-        return Sink(self._place(address, 90), self.workload, expect)
+        return Sink(self._place(address), self.workload, expect)
 
     def verify(self, sink: Sink) -> str:
         """What a sink holds that it should not, or lacks; empty when it is exactly right."""
@@ -163,9 +163,14 @@ def _outcome(started: int, arrivals: Sequence[Arrival]) -> Outcome:
 
 
 def _fault(arrival: Arrival) -> str:
+    faults = []
     if arrival.wrong:
-        return f"{arrival.wrong} routes wrong; {arrival.difference or 'nothing came'}"
-    return f"{arrival.withdrawn} withdrawn" if arrival.withdrawn else ""
+        faults.append(f"{arrival.wrong} routes missing or wrong")
+    if arrival.withdrawn:
+        faults.append(f"{arrival.withdrawn} withdrawn")
+    if arrival.difference:
+        faults.append(arrival.difference)
+    return ", ".join(faults)
 
 
 def _free_port() -> int:

@@ -207,6 +207,11 @@ _KNOWN: dict[int, _Known] = {
 }
 
 
+#: Attributes checked by flags and length alone, and on whose value `parse` decides nothing else:
+#: another value of the same length makes the same route with that value.
+MERE_VALUES: Final = frozenset((MED, LOCAL_PREF, COMMUNITIES, PMSI_TUNNEL, LARGE_COMMUNITIES))
+
+
 def is_route_target(community: bytes) -> bool:
     """Whether an extended community (8 octets) can make a VRF import a route.
 
@@ -243,6 +248,13 @@ def of_segment(attributes: Attributes) -> Attributes:
         targets=frozenset(part for part in parts if part.startswith(ES_IMPORT)),
         communities=b"".join(part for part in parts if not part.startswith(ES_IMPORT)),
     )
+
+
+def with_kept(attributes: Attributes, at: int, octets: bytes) -> Attributes:
+    """The same attributes with another one of `MERE_VALUES` at a place of ``kept``."""
+    origin, kept, path, targets, communities, flags, loop, discarded = attributes
+    kept = (*kept[:at], octets, *kept[at + 1 :])
+    return Attributes(origin, kept, path, targets, communities, flags, loop, discarded)
 
 
 def _without_ipv6_targets(value: bytes) -> bytes:

@@ -14,7 +14,7 @@ from typing import Protocol
 from vpnctl.model import Family
 from vpnctl.routing import update
 from vpnctl.routing.changes import Move, Sight
-from vpnctl.routing.parcel import Parcel
+from vpnctl.routing.parcel import Batch, Parcel
 from vpnctl.routing.session import FullTable, Session
 from vpnctl.routing.table import Entry, LocRib, Path, Tables, TargetGroup, candidates
 
@@ -64,6 +64,11 @@ class Delivery:
         come: dict[TargetGroup, list[Parcel]] = {}
         gone: dict[TargetGroup, list[bytes]] = {}
         for (old, new), every in _alike(rib).items():
+            if old is None and isinstance(new, Path) and len(every) <= _STEP:
+                # Nearly every change: a route comes, and one PE has it.
+                if new.group.verdict.sent:
+                    come.setdefault(new.group, []).append(Parcel(new, every))
+                continue
             for at in range(0, len(every), _STEP):
                 keys = every[at : at + _STEP]
                 if isinstance(old, tuple) or isinstance(new, tuple):
@@ -76,9 +81,11 @@ class Delivery:
                 elif old is not None:
                     gone.setdefault(old.group, []).extend(keys)
         for group, parcels in come.items():
-            for session, targets in self._listening(group):
-                for at in range(0, len(parcels), _PARCELS_STEP):
-                    self._give(session, parcels[at : at + _PARCELS_STEP], targets, had=False)
+            listening = self._listening(group)
+            for at in range(0, len(parcels), _PARCELS_STEP):
+                batch = Batch(parcels[at : at + _PARCELS_STEP])
+                for session, targets in listening:
+                    self._give(session, batch, targets, had=False)
         for group, every in gone.items():
             for session, _ in self._listening(group):
                 for at in range(0, len(every), _STEP):
@@ -88,9 +95,9 @@ class Delivery:
     def _tell_changed(self, rib: LocRib, old: Path, new: Path, keys: list[bytes]) -> None:
         """Tell of routes that one PE announces and one announced before."""
         before, after = old.group.verdict.sent, new.group.verdict.sent
-        parcels = [Parcel(new, keys)]
+        batch = Batch([Parcel(new, keys)])
         for session, targets in self._listening(new.group):
-            self._give(session, parcels, targets, had=session.opened.peer in before)
+            self._give(session, batch, targets, had=session.opened.peer in before)
         for session, _ in self._listening(old.group):
             if session.opened.peer not in after:
                 told = [_told(rib, old, key) for key in keys]
@@ -120,9 +127,9 @@ class Delivery:
                     if was is not None:
                         self._take_back(session, rib.family, [key], [_told(rib, was, key)])
                 elif now is not was or key in rib.relabelled:
-                    parcel = Parcel(now, [key])
+                    batch = Batch([Parcel(now, [key])])
                     targets = b"".join(sight.of(now)[peer])
-                    self._give(session, [parcel], targets, had=was is not None)
+                    self._give(session, batch, targets, had=was is not None)
 
     def tell_moves(self, moves: Iterable[Move]) -> frozenset[str]:
         """Tell what a change of the rules moves; the names of the peers that are concerned."""
@@ -141,53 +148,47 @@ class Delivery:
                         self._take_back(session, family, keys, told)
                 continue
             while some := list(islice(alike, _PARCELS_STEP)):
-                batch = []
+                together = []
                 for _, _, _, new, keys in some:
                     assert new is not None
                     parcel = parcels.get((new[0], id(keys)))
                     if parcel is None:
                         parcel = parcels[new[0], id(keys)] = Parcel(new[0], keys)
-                    batch.append(parcel)
-                self._give(session, batch, b"".join(targets), had=had)
+                    together.append(parcel)
+                self._give(session, Batch(together), b"".join(targets), had=had)
         self._send_out()
         return frozenset(concerned)
 
     # -- one peer ------------------------------------------------------------------------------
 
-    def _give(
-        self, session: Session, parcels: Sequence[Parcel], targets: bytes, *, had: bool
-    ) -> None:
-        """Announce parcels to a peer, or put them off while the peer reads slowly.
+    def _give(self, session: Session, batch: Batch, targets: bytes, *, had: bool) -> None:
+        """Announce a batch to a peer, or put it off while the peer reads slowly.
 
-        ``had``: whether the peer has their routes already, in another way.
+        ``had``: whether the peer has its routes already, in another way.
         """
         if session.has_room:
-            self._queue(session, self._announcements(session, parcels, targets, had=had))
+            self._announce(session, batch, targets, had=had)
             return
-        for parcel in parcels:
-            family = parcel.path.family
+        family = batch.family
+        for parcel in batch.parcels:
             for key, nlri in zip(parcel.keys, parcel.nlris, strict=True):
                 session.defer(family, key, nlri if had else None, gone=False)
 
-    def _announcements(
-        self, session: Session, parcels: Sequence[Parcel], targets: bytes, *, had: bool
-    ) -> list[bytes]:
-        """UPDATEs that tell a peer of parcels, which then wait for nothing any more."""
-        kind, target_octets = session.kind, len(targets)
-        found: list[bytes] = []
-        for parcel in parcels:
-            envelopes, too_long = parcel.envelopes(kind, target_octets)
-            for before, after in envelopes:
-                found.append(before + targets + after)
-            if session.backlog_size:
-                session.told(parcel.path.family, parcel.keys)
-            if too_long:
-                session.oversized += len(too_long)
-                session.last_error = "attributes too long for this peer's messages; routes withheld"
-                if had:
-                    # What cannot be told must not stay as it was (RFC 8654 section 5).
-                    found += update.withdraw(parcel.path.family, too_long, kind.message_size)
-        return found
+    def _announce(self, session: Session, batch: Batch, targets: bytes, *, had: bool) -> int:
+        """Tell a peer of a batch, which then waits for nothing any more; how many octets."""
+        before = session.sent_octets
+        sheet = batch.sheet(session.kind, len(targets))
+        if session.backlog_size:
+            for parcel in batch.parcels:
+                session.told(batch.family, parcel.keys)
+        self._queue(session, sheet.filled(targets), sheet.updates)
+        if sheet.withheld:
+            session.oversized += len(sheet.withheld)
+            session.last_error = "attributes too long for this peer's messages; routes withheld"
+            if had:
+                # What cannot be told must not stay as it was (RFC 8654 section 5).
+                self._withdraw(session, batch.family, sheet.withheld)
+        return session.sent_octets - before
 
     def _take_back(
         self, session: Session, family: Family, keys: Sequence[bytes], told: Sequence[bytes]
@@ -195,25 +196,30 @@ class Delivery:
         """Withdraw routes from a peer, or put it off while the peer reads slowly."""
         if session.has_room:
             session.told(family, keys)
-            self._queue(session, update.withdraw(family, told, session.kind.message_size))
+            self._withdraw(session, family, told)
             return
         for key, nlri in zip(keys, told, strict=True):
             session.defer(family, key, nlri, gone=True)
 
-    def _queue(self, session: Session, messages: Iterable[bytes]) -> None:
+    def _withdraw(self, session: Session, family: Family, nlris: Sequence[bytes]) -> None:
+        messages = list(update.withdraw(family, nlris, session.kind.message_size))
+        self._queue(session, b"".join(messages), len(messages))
+
+    def _queue(self, session: Session, messages: bytes, count: int) -> None:
+        """Put ``count`` messages on their way to a peer."""
+        if not messages:
+            return
         if not session.outbox:
             self._pending.append(session)
-        before = len(session.outbox)
-        session.outbox += messages
-        session.sent_octets += sum(map(len, islice(session.outbox, before, None)))
+        session.outbox.append(messages)
+        session.sent_octets += len(messages)
+        session.updates_sent += count
 
     def _send_out(self) -> None:
         pending, self._pending = self._pending, []
         for session in pending:
             messages, session.outbox = session.outbox, []
-            if messages:
-                session.updates_sent += len(messages)
-                self._output.send(session.opened.number, b"".join(messages))
+            self._output.send(session.opened.number, b"".join(messages))
 
     # -- slow readers and full tables ----------------------------------------------------------
 
@@ -231,12 +237,9 @@ class Delivery:
                 for family, waiting in session.backlog.items():
                     if waiting:
                         self._work_off(session, family)
-                if session.jobs and session.has_room:
-                    messages = next(session.jobs[0].steps, None)
-                    if messages is None:
-                        session.jobs.popleft()
-                    else:
-                        self._queue(session, messages)
+                full_table = session.jobs[0] if session.jobs and session.has_room else None
+                if full_table is not None and next(full_table.steps, None) is None:
+                    session.jobs.popleft()
                 self._send_out()
         finally:
             session.working = False
@@ -254,11 +257,10 @@ class Delivery:
                 alike.setdefault((path, told is not None), []).append(key)
             elif told is not None:
                 gone.append(told)
-        self._queue(session, update.withdraw(family, gone, session.kind.message_size))
+        self._withdraw(session, family, gone)
         for (path, had), keys in alike.items():
-            parcel = Parcel(path, keys)
-            targets = b"".join(sight.of(path)[peer])
-            self._queue(session, self._announcements(session, [parcel], targets, had=had))
+            batch = Batch([Parcel(path, keys)])
+            self._announce(session, batch, b"".join(sight.of(path)[peer]), had=had)
 
     def begin_full_table(
         self, session: Session, family: Family, begin: list[bytes], end: list[bytes]
@@ -275,12 +277,12 @@ class Delivery:
 
     def _full_table(
         self, session: Session, job: FullTable, begin: list[bytes], end: list[bytes]
-    ) -> Iterator[list[bytes]]:
-        """UPDATEs with everything a peer is to have, as things are when each is made."""
+    ) -> Iterator[int]:
+        """Queue everything a peer is to have, as things are at each step; yields octets."""
         job.begun = True
-        messages = list(begin)
         octets = 0
         family, peer = job.family, session.opened.peer
+        self._queue(session, b"".join(begin), len(begin))
         for group in [g for g in self._tables.groups.values() if g.family == family]:
             for path in list(group.paths):
                 every = iter(list(path.nlris))
@@ -290,15 +292,13 @@ class Delivery:
                         break
                     keys = self._of_full_table(path, peer, some)
                     if keys:
-                        parcel = Parcel(path, keys)
-                        made = self._announcements(session, [parcel], b"".join(targets), had=True)
-                        messages += made
-                        octets += sum(map(len, made))
+                        batch = Batch([Parcel(path, keys)])
+                        octets += self._announce(session, batch, b"".join(targets), had=True)
                     if octets >= _FULL_TABLE_OCTETS:
-                        yield messages
-                        messages, octets = [], 0
+                        yield octets
+                        octets = 0
         session.loading.discard(family)
-        yield messages + end
+        self._queue(session, b"".join(end), len(end))
 
     def _of_full_table(self, path: Path, peer: str, keys: list[bytes]) -> list[bytes]:
         """Those keys of a path that a peer is to have from it."""

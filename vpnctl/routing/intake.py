@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from vpnctl.model import EVPN
 from vpnctl.routing import update
-from vpnctl.routing.attributes import TreatAsWithdrawError, check, of_segment, parse
+from vpnctl.routing.attributes import (
+    TreatAsWithdrawError,
+    check,
+    of_segment,
+    parse,
+    with_kept,
+)
+from vpnctl.routing.likeness import Likeness, likeness
 from vpnctl.routing.nlri import (
     LEAD_OCTETS,
     MalformedNlriError,
@@ -26,14 +33,20 @@ class Intake:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._known = {rib.octets: rib for rib in tables.ribs.values()}
+        #: By session number: the attributes of the last UPDATE with one NLRI, and what it had in
+        #: common with the one before.
+        self._last: dict[int, list[bytes]] = {}
+        self._alike: dict[int, Likeness] = {}
 
     def take(self, session: Session, messages: bytes) -> None:
         """Take in whole UPDATE messages.
 
-        Most UPDATEs differ from the one before in their one NLRI alone; two comparisons of
-        octets then save taking them apart.  Raises `SessionResetError`.
+        Most UPDATEs differ from the one before in their one NLRI alone or in one more value; a
+        few comparisons of octets then save taking them apart.  Raises `SessionResetError`.
         """
         template = session.template
+        number = session.opened.number
+        alike = self._alike.get(number)
         at, end = 0, len(messages)
         try:
             while at < end:
@@ -50,11 +63,21 @@ class Intake:
                 ):
                     nlri = messages[start + template.nlri_from : at - template.nlri_until]
                     self._announce(session, path, nlri)
+                elif (
+                    alike is not None
+                    and size == alike.size
+                    and messages.startswith(alike.first, start)
+                    and messages.startswith(alike.second, start + alike.second_at)
+                    and messages.startswith(alike.third, start + alike.third_at)
+                ):
+                    template.size = -1
+                    self._take_alike(session, alike, messages[start:at])
                 elif size < update.HEADER_OCTETS:
                     raise update.SessionResetError(1, 2, f"a message of {size} octets")
                 else:
                     template.size = -1
                     self._take_one(session, messages[start:at])
+                    alike = self._alike.get(number)
         except NlriFramingError as error:
             raise update.SessionResetError(3, 10, str(error)) from error
 
@@ -70,6 +93,27 @@ class Intake:
             self._tables.drop_path(path)
         session.paths.clear()
         session.template.size = -1
+        self._last.pop(session.opened.number, None)
+        self._alike.pop(session.opened.number, None)
+
+    def _take_alike(self, session: Session, alike: Likeness, body: bytes) -> None:
+        """Take in one UPDATE that has another NLRI and one other value than those before."""
+        value_at, value_to = alike.value
+        value = body[value_at:value_to]
+        before, after = alike.identity
+        identity = before + value + after
+        path = session.paths.get(identity)
+        if path is None:
+            base = alike.path
+            attributes = with_kept(base.attributes, alike.kept_at, alike.kept_head + value)
+            path = self._tables.path_beside(base, identity, attributes)
+            session.paths[identity] = path
+        begin, stop = alike.nlri
+        self._announce(session, path, body[begin:stop])
+        if not path.nlris:
+            self._retire(session, path)
+        elif len(path.nlris) > 1:
+            _expect_again(session, path, body, begin, stop)
 
     def _take_one(self, session: Session, body: bytes) -> None:
         """Take in one UPDATE that is not like the one before."""
@@ -121,16 +165,27 @@ class Intake:
             self._announce(session, path, nlri)
         if not path.nlris:
             self._retire(session, path)
-        elif len(nlris) == 1 and len(path.nlris) > 1 and received.unreach is None:
-            # A second route alike has come, so a third one may.
-            begin, stop = received.nlri_at
-            template = session.template
-            template.size = update.HEADER_OCTETS + len(body)
-            template.before = body[: begin + LEAD_OCTETS[rib.family]]
-            template.after = body[stop:]
-            template.nlri_from = begin
-            template.nlri_until = len(body) - stop
-            template.path = path
+            return
+        begin, stop = received.nlri_at
+        if len(nlris[0]) == stop - begin and received.unreach is None:
+            # The message is about this one NLRI and nothing else.
+            if len(path.nlris) > 1:
+                _expect_again(session, path, body, begin, stop)
+            elif not path.attributes.discarded:
+                self._expect_alike(session, path, body, received)
+
+    def _expect_alike(
+        self, session: Session, path: Path, body: bytes, received: update.Received
+    ) -> None:
+        """Be ready for UPDATEs that differ from the last two as those do."""
+        number = session.opened.number
+        before = self._last.get(number)
+        self._last[number] = received.attributes
+        if before is not None:
+            lead_octets = LEAD_OCTETS[path.family]
+            found = likeness(before, body, received, path, lead_octets)
+            if found is not None:
+                self._alike[number] = found
 
     def _take_unreach(self, session: Session, received: update.Received) -> None:
         assert received.unreach is not None
@@ -232,3 +287,14 @@ class Intake:
                 rib.remove(key, path)
                 if not path.nlris:
                     self._retire(session, path)
+
+
+def _expect_again(session: Session, path: Path, body: bytes, begin: int, stop: int) -> None:
+    """Be ready for UPDATEs with the path's attributes: a second one came, so a third one may."""
+    template = session.template
+    template.size = update.HEADER_OCTETS + len(body)
+    template.before = body[: begin + LEAD_OCTETS[path.family]]
+    template.after = body[stop:]
+    template.nlri_from = begin
+    template.nlri_until = len(body) - stop
+    template.path = path

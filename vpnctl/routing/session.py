@@ -57,11 +57,11 @@ class Template:
 
 @dataclass(slots=True)
 class FullTable:
-    """A full table on its way to a peer; each step yields UPDATEs."""
+    """A full table on its way to a peer; each step queues UPDATEs and yields their octets."""
 
     family: Family
     begun: bool = False
-    steps: Iterator[list[bytes]] = field(default_factory=lambda: iter(()))
+    steps: Iterator[int] = field(default_factory=lambda: iter(()))
 
 
 class Session:
@@ -71,7 +71,8 @@ class Session:
     ``backlog``: family -> key -> the NLRI that the peer was last told, or None if it was told
     none; the route's state is looked up when there is room to send, so the backlog holds each
     route once however often it changed.
-    ``outbox``: messages on their way to the `Output`; ``sent_octets`` counts them already.
+    ``outbox``: whole messages on their way to the `Output`, one or more in each item;
+    ``sent_octets`` and ``updates_sent`` count them already.
     ``loading``: families whose first full table is not all sent.
     """
 

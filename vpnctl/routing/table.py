@@ -194,6 +194,21 @@ class Tables:
         group.paths.add(path)
         return path
 
+    def path_beside(self, path: Path, identity: bytes, attributes: Attributes) -> Path:
+        """A path without routes that differs from one of the same PE in neither targets nor loop.
+
+        ``path`` may have been dropped in the meantime.
+        """
+        group = path.group
+        if not group.paths:
+            # The group went with its last path.
+            return self.new_path(
+                path.peer, path.peer_address, path.rib, path.next_hop, identity, attributes
+            )
+        found = Path(group, path.rib, path.peer_address, path.next_hop, identity, attributes)
+        group.paths.add(found)
+        return found
+
     def drop_path(self, path: Path) -> None:
         """Forget a path that announces nothing any more, and its group if it was the last."""
         group = path.group

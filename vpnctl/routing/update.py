@@ -143,6 +143,23 @@ def parse(body: bytes) -> Received:
     return Received(reach, unreach, attributes, nlri_at, announces, malformed)
 
 
+def value_at(body: bytes, code: int) -> tuple[int, int]:
+    """Where the value of an attribute begins and ends in a body that `parse` took apart.
+
+    `ValueError` if it has none of that code.
+    """
+    at = 4 + (body[0] << 8 | body[1])
+    stop = at + (body[at - 2] << 8 | body[at - 1])
+    while at < stop:
+        extended = body[at] & EXTENDED_LENGTH
+        start = at + (4 if extended else 3)
+        after = start + (body[at + 2] << 8 | body[at + 3] if extended else body[at + 2])
+        if body[at + 1] == code:
+            return start, after
+        at = after
+    raise ValueError(f"no attribute {code}")
+
+
 # -- the way out ----------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -21,11 +21,14 @@ from vpnctl.ruleset.claims import Claim
 from vpnctl.ruleset.connectivity import Link
 from vpnctl.ruleset.document import Mapping as MappingNode
 from vpnctl.ruleset.document import Scalar
-from vpnctl.ruleset.mistake import Mistake, choices, suggestion
+from vpnctl.ruleset.mistake import MOST_SUGGESTIONS, Mistake, choices, suggestion
 from vpnctl.ruleset.network import NetworkView
 from vpnctl.ruleset.numbers import Numbers
 from vpnctl.ruleset.reading import Reading, Step
 from vpnctl.ruleset.vpn_file import SiteOfVpnEntry, VpnFile
+
+#: Links of one VPN: a full mesh of a thousand sites.  They grow as the square of the sites.
+MOST_LINKS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,10 @@ class _Drafting:
         self.view = view
         self.numbers = Numbers(reading, view)
         self.mistakes: list[Mistake] = []
+        #: Where each site stands first.
+        self._sites: dict[str, int] = {}
+        for index, entry in enumerate(self.file.sites):
+            self._sites.setdefault(entry.site, index)
 
     def run(self) -> tuple[Draft, list[Mistake]]:
         members = self._members()
@@ -122,6 +129,10 @@ class _Drafting:
 
     def _report(self, loc: tuple[Step, ...], message: str, hint: str) -> None:
         self.mistakes.append(self.reading.mistake(loc, message, hint))
+
+    def _suggestion(self, wrong: str, right: Collection[str]) -> str:
+        """See `suggestion`; none any more in a file with so many mistakes that nobody reads on."""
+        return suggestion(wrong, right) if len(self.mistakes) < MOST_SUGGESTIONS else ""
 
     # -- sites --
 
@@ -147,7 +158,7 @@ class _Drafting:
             sites = self.view.network.sites
             self._report(
                 loc,
-                f"no site is called {name!r}{suggestion(name, sites)}",
+                f"no site is called {name!r}{self._suggestion(name, sites)}",
                 f"{choices(sites, 'sites')} ({self.view.file})",
             )
 
@@ -185,33 +196,47 @@ class _Drafting:
 
     def _node(self, loc: tuple[Step, ...], site: str, what: str) -> SiteOfVpn | None:
         """The node of a site that is named at ``loc`` and must be a member."""
-        members = [entry.site for entry in self.file.sites]
+        members = self._sites
         if site in members:
             return SiteOfVpn(self.file.vpn, site)
         if not any(path.startswith("sites") for path in self.reading.lost):
             self._report(
                 loc,
-                f"{what} {site!r} is no site of {self.file.vpn}{suggestion(site, members)}",
+                f"{what} {site!r} is no site of {self.file.vpn}{self._suggestion(site, members)}",
                 f"add it to `sites`, or take it out here; {choices(members, 'sites')}",
             )
         return None
 
     def _links(self) -> frozenset[Link]:
         topology = self.file.topology
-        nodes = list(
-            dict.fromkeys(SiteOfVpn(self.file.vpn, entry.site) for entry in self.file.sites)
-        )
+        # A site that the network does not have is a mistake already, and links grow as the square.
+        known = self.view.network.sites
+        nodes = [SiteOfVpn(self.file.vpn, site) for site in self._sites if site in known]
         if topology.hub_and_spoke is not None:
-            hubs = [
+            named = [
                 self._node(("topology", "hub-and-spoke", "hubs", index), hub, "the hub")
                 for index, hub in enumerate(topology.hub_and_spoke.hubs)
             ]
-            return connectivity.links(
-                connectivity.hub_and_spoke(nodes, [hub for hub in hubs if hub is not None])
-            )
+            hubs = [hub for hub in dict.fromkeys(named) if hub is not None and hub.site in known]
+            if self._too_many(2 * len(hubs) * len(nodes), "these hubs"):
+                return frozenset()
+            return connectivity.links(connectivity.hub_and_spoke(nodes, hubs))
         if topology.links is not None:
             return connectivity.links(connectivity.explicit(nodes, self._explicit_links()))
+        if self._too_many(len(nodes) * (len(nodes) - 1), "a full mesh"):
+            return frozenset()
         return connectivity.links(connectivity.full_mesh(nodes))
+
+    def _too_many(self, links: int, what: str) -> bool:
+        if links <= MOST_LINKS:
+            return False
+        self._report(
+            ("sites",),
+            f"{what} of {len(self._sites)} sites would be {links} links; at most {MOST_LINKS} are"
+            " kept",
+            "write `topology: {hub-and-spoke: {hubs: [SITE]}}` with few hubs, or split the VPN",
+        )
+        return True
 
     def _explicit_links(self) -> list[Link]:
         pairs: list[Link] = []
@@ -321,4 +346,4 @@ class _Drafting:
                     break
 
     def _index(self, site: str) -> int:
-        return [entry.site for entry in self.file.sites].index(site)
+        return self._sites[site]

@@ -26,6 +26,9 @@ from vpnctl.ruleset.numbers import vlan_space
 from vpnctl.ruleset.reading import read
 from vpnctl.ruleset.vpn_file import VpnFile
 
+#: Mistakes that are reported at once: a file of garbage has one in every line.
+MOST_MISTAKES = 1000
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Entry:
@@ -111,10 +114,16 @@ def load(
 
 
 def policy_error(mistakes: Iterable[Mistake]) -> PolicyError:
-    """The error that reports these mistakes, sorted by place."""
+    """The error that reports these mistakes, sorted by place; the first `MOST_MISTAKES` of them."""
     found = tuple(sorted(set(mistakes)))
     count = "1 mistake" if len(found) == 1 else f"{len(found)} mistakes"
-    return PolicyError(f"{count} in the policy", hint="correct them and try again", mistakes=found)
+    if len(found) > MOST_MISTAKES:
+        count += f", of which these are the first {MOST_MISTAKES},"
+    return PolicyError(
+        f"{count} in the policy",
+        hint="correct them and try again",
+        mistakes=found[:MOST_MISTAKES],
+    )
 
 
 def _is_network(path: str) -> bool:

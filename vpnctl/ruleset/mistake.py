@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from vpnctl.model import Place
 
 _LONGEST_QUOTE = 60
+#: Mistakes of one file for which a name that was meant is looked for: that takes its time.
+MOST_SUGGESTIONS = 100
 _MOST_NAMES = 8
 
 

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from vpnctl.model import Place
 from vpnctl.ruleset.document import Mapping, Node, Scalar, Sequence, find
-from vpnctl.ruleset.mistake import Mistake, choices, quote, suggestion
+from vpnctl.ruleset.mistake import MOST_SUGGESTIONS, Mistake, choices, quote, suggestion
 from vpnctl.ruleset.values import MISTAKE
 
 M = TypeVar("M", bound=BaseModel)
@@ -103,7 +103,8 @@ def read(
             else:
                 consequence = (id(find(root, detail["loc"])), _ANYTHING) in pruned
             if not consequence:
-                mistakes[_translate(model, root, detail)] = None
+                suggest = len(mistakes) < MOST_SUGGESTIONS
+                mistakes[_translate(model, root, detail, suggest=suggest)] = None
             if not missing and trail:
                 victims.append(trail[-1])
             elif len(trail) > 1:
@@ -163,7 +164,9 @@ def _prune(
     return paths
 
 
-def _translate(model: type[BaseModel], root: Mapping, detail: ErrorDetails) -> Mistake:
+def _translate(
+    model: type[BaseModel], root: Mapping, detail: ErrorDetails, *, suggest: bool
+) -> Mistake:
     """What pydantic found, in the operator's words."""
     loc, kind = detail["loc"], detail["type"]
     at_key = bool(loc) and loc[-1] == _KEY
@@ -187,7 +190,8 @@ def _translate(model: type[BaseModel], root: Mapping, detail: ErrorDetails) -> M
         return Mistake(
             place,
             path,
-            f"unknown key {quote(str(loc[-1]))}{suggestion(str(loc[-1]), keys)}",
+            f"unknown key {quote(str(loc[-1]))}"
+            + (suggestion(str(loc[-1]), keys) if suggest else ""),
             choices(keys, "keys here"),
         )
     if kind == "too_short":

@@ -32,6 +32,9 @@ _POSTGRES_CONNECT = {
 }
 _URL_HINT = "write sqlite:////var/lib/vpnctl/store.db or postgresql://user@host/database"
 _PASSWORD_KEYS = frozenset(("password", "sslpassword"))
+#: Keys of a URL's query that tell where a store is.  The others are not shown: a misspelt
+#: ``pasword`` holds what it was meant to.
+_PLACE_KEYS = frozenset(("host", "port", "service"))
 
 
 class Database:
@@ -48,8 +51,9 @@ class Database:
         self._read_only = read_only
         self._on_connect = on_connect
         self._lock: int | None = None
+        hidden = parsed.query.keys() - _PLACE_KEYS
         #: The URL without its password, for messages.
-        self.where = parsed.difference_update_query(_PASSWORD_KEYS).render_as_string()
+        self.where = parsed.difference_update_query(hidden).render_as_string()
         if parsed.get_backend_name() == "sqlite":
             self.engine = self._open_sqlite(parsed)
         else:
@@ -182,6 +186,9 @@ def _parse(url: str) -> URL:
         # Neither the URL nor the cause is shown: with a slip of the pen the password may stand
         # anywhere in them.
         raise StoreError("the URL of the store cannot be understood", hint=_URL_HINT) from None
+    if "@" in (parsed.host or ""):
+        # A password with an @ that is not written %40: its end would be taken for the host's name.
+        raise StoreError("the URL of the store cannot be understood", hint=_URL_HINT)
     if parsed.drivername in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
@@ -205,7 +212,9 @@ def _lock_beside(path: Path, where: str) -> int:
 
     Returns the descriptor that holds the lock; the kernel lets go of it however the process ends.
     """
-    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # No link is followed: in a directory where others may write it could lead to any file.
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(f"{path}.lock", flags, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(descriptor, 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +15,8 @@ from lab.bench.subjects.base import LISTEN, Setup, UnsupportedError, end, progra
 from lab.bench.workload import ASN, announced, rewritten
 
 _REPLY_TIMEOUT = 300
+#: Every 5 ms for two seconds.
+_WAKE_UPS = 400
 
 
 @dataclass
@@ -33,11 +37,13 @@ class _Running:
         )
 
     def change(self) -> None:
-        with _control(self.setup.directory) as link:
-            link.sendall(b"configure\n")
-            reply = _until(link, (b"0003", b"0004", b"0018", b"8", b"9"))
+        link = _control(self.setup.directory)
+        link.sendall(b"configure\n")
+        reply = _until(link, (b"0003", b"0004", b"0018", b"8", b"9"))
         if b"\n8" in reply or b"\n9" in reply:
+            link.close()
             raise UnsupportedError(f"bird refuses its configuration: {reply.decode()}")
+        threading.Thread(target=_keep_awake, args=(link,), daemon=True).start()
 
     def stop(self) -> None:
         end(self.process)
@@ -60,7 +66,10 @@ class Bird:
         )
         return f"BIRD 2, route reflector; {place}; rules in one `case` over the targets"
 
-    change_includes = "`configure` on its control socket: reads and compares the whole file"
+    change_includes = (
+        "`configure` on its control socket: reads and compares the whole file; woken every 5 ms, "
+        "as its event loop may sleep 3 s with work at hand"
+    )
     keeps_companions = True
 
     def start(self, setup: Setup) -> _Running:
@@ -133,6 +142,18 @@ def _control(directory: Path) -> socket.socket:
     link.connect(str(directory / "bird.ctl"))
     _until(link, (b"0001",))
     return link
+
+
+def _keep_awake(link: socket.socket) -> None:
+    """Ask for its status again and again while a change is under way.
+
+    BIRD's event loop may sleep for up to 3 s with work at hand; anything that comes in wakes it.
+    """
+    with link, contextlib.suppress(OSError):
+        for _ in range(_WAKE_UPS):
+            time.sleep(0.005)
+            link.sendall(b"show status\n")
+            _until(link, (b"0013", b"8", b"9"))
 
 
 def _until(link: socket.socket, codes: tuple[bytes, ...]) -> bytes:

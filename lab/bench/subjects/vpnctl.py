@@ -56,10 +56,14 @@ class _Running:
         fresh = path.with_suffix(".new")
         fresh.write_text(vpn_file(self.setup, customer, version))
         fresh.replace(path)
+        self._changed = path.name
 
     def change(self) -> None:
         self._api.request(
-            "POST", "/v1/apply", body="{}", headers={"Content-Type": "application/json"}
+            "POST",
+            "/v1/apply",
+            body=json.dumps({"files": [self._changed]}),
+            headers={"Content-Type": "application/json"},
         )
         reply = self._api.getresponse()
         answer: dict[str, Any] = json.loads(reply.read())
@@ -97,8 +101,8 @@ class Vpnctl:
         "the import target of each sink's site"
     )
     change_includes = (
-        "POST /v1/apply on its unix socket: directory looked through, changed YAML read and "
-        "checked, plan, revision stored durably, then the UPDATEs"
+        "POST /v1/apply of the customer's file on its unix socket (`vpnctl apply --only FILE`): "
+        "YAML read and checked against all others, plan, revision stored durably, then the UPDATEs"
     )
     keeps_companions = True
 
