@@ -16,7 +16,7 @@ from lab.bench.workload import Workload
 
 OURS = Vpnctl.name
 #: Seconds after which a daemon that is not done is reported as "> bound".
-BOUND = 120
+BOUND = 60
 #: Rule changes measured per case, and the seconds after which no further one is begun.
 CHANGES, CHANGE_BUDGET = 11, 12
 #: A daemon whose 100k routes take longer (s) is loaded once, and not asked for a new peer.

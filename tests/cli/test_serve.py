@@ -191,3 +191,11 @@ def test_unsafe_or_senseless_addresses(
     result = vpnctl("serve", *words)
     assert result.exit_code == 2
     assert not (directory / "c.sock").exists()
+
+
+def test_a_password_on_the_command_line_is_refused(start: Start) -> None:
+    process = start("--store", "postgresql://vpnctl:s3cret@db.example/vpnctl")
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "PGPASSFILE" in said
+    assert "s3cret" not in said

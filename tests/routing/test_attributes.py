@@ -10,6 +10,8 @@ import pytest
 from tests.routing import wire
 from tests.routing.wire import attribute
 from vpnctl.model import RouteTarget
+from vpnctl.routing import as_path as as_path_module
+from vpnctl.routing import attributes as attributes_module
 from vpnctl.routing.attributes import (
     AGGREGATOR,
     AS_PATH,
@@ -257,3 +259,42 @@ def test_another_aggregator_makes_the_as4_companions_stale() -> None:
 def test_as4_companions_of_a_four_octet_speaker_do_not_pass() -> None:
     found = read(attribute(0xC0, 17, wire.as_path(70000)), attribute(0xC0, 18, bytes(8)))
     assert codes(found) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("code", "value", "fits"),
+    [
+        (22, b"\x00\x06\x00\x00\x10\x0a\x00\x00\x01", True),
+        (35, b"\x00\x00\xfd\xe8", True),
+        (23, b"\x00\x08\x00\x02\xab\xcd", True),
+        (40, b"\x01\x00\x07" + bytes(7), True),
+        (22, b"\x00\xff\x00\x00\x10", False),
+        (35, b"\x00\x00\xfd", False),
+        (23, b"", None),
+        (23, b"\x00\x08\x00\x05\xab", None),
+        (40, b"\x01\x00\x09" + bytes(7), None),
+        (40, b"\x05\x00\x01\x00", None),
+    ],
+)
+def test_what_would_cost_a_router_its_session_goes_no_further(
+    code: int, value: bytes, fits: bool | None
+) -> None:
+    """``fits``: kept; False: the route counts as withdrawn; None: the attribute is discarded."""
+    octets = wire.attribute(0xC0, code, value)
+    raw = [*MANDATORY, octets]
+    if fits is False:
+        with pytest.raises(TreatAsWithdrawError):
+            parse(raw, INTERNAL)
+        return
+    parsed = parse(raw, INTERNAL)
+    assert (octets in parsed.kept) is bool(fits)
+    assert bool(parsed.discarded) is not bool(fits)
+
+
+def test_long_values_are_not_remembered() -> None:
+    """A hostile PE must not fill the memory with what it sends once."""
+    long_path = attribute(0x50, AS_PATH, wire.as_path(*range(1, 200)))
+    before = as_path_module._remembered.cache_info().currsize
+    parse([wire.ORIGIN, long_path], INTERNAL)
+    assert as_path_module._remembered.cache_info().currsize == before
+    assert long_path not in attributes_module._IN_ORDER[False]

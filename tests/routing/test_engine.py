@@ -530,3 +530,25 @@ def test_an_ethernet_segment_route_follows_the_sites() -> None:
     assert [update.withdrawn for update in house.hears(PE1)] == [[SEGMENT]]
     assert [update.announced for update in house.hears(PE2)] == [[SEGMENT]]
     check(house.engine)
+
+
+def test_what_another_customer_does_to_the_same_nlri_is_not_told() -> None:
+    """pe2 announces pe0's route as its own VPN's, again and again: pe1 hears nothing of it."""
+    house = House(
+        Policy(
+            {
+                1: VpnIntent(Service.L3VPN, (("pe0",), ("pe1",))),
+                2: VpnIntent(Service.L3VPN, (("pe2",),)),
+            }
+        )
+    )
+    house.say(PE0, announce(NLRI))
+    assert [update.announced for update in house.hears(PE1)] == [[NLRI]]
+    other = wire.vpnv4(10, b"\x0a\x01\x00", label=77)
+    own = ("65000:2001",)
+    house.say(PE2, announce(NLRI, targets=own), withdraw(NLRI))
+    house.say(PE2, announce(NLRI, targets=own))
+    house.say(PE2, announce(other, targets=own))
+    house.say(PE2, withdraw(NLRI))
+    assert house.hears(PE1) == []
+    check(house.engine)

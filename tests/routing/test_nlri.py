@@ -259,3 +259,12 @@ def test_the_distinguisher_of_every_kind() -> None:
         (EVPN, b"\1\x19" + wire.rd(5) + bytes(17)),
     ):
         assert distinguisher(family, key(family, nlri)) == wire.rd(5)
+
+
+@pytest.mark.parametrize("bits", [1, 7, 31, 33, 39, 129, 135])
+def test_an_evpn_address_has_no_odd_length(bits: int) -> None:
+    octets = 4 if 32 <= bits < 40 else 16 if bits >= 128 else 0
+    nlri = bytearray(wire.evpn_mac(1, bytes(6), address=bytes(octets)))
+    nlri[31] = bits
+    with pytest.raises(MalformedNlriError):
+        KEY_OF[EVPN](bytes(nlri))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 from fastapi import HTTPException
@@ -14,8 +15,6 @@ from vpnctl.errors import UsageError
 
 #: Octets; the largest request is a few hundred.
 MAX_BODY = 64 * 1024
-
-_LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 
 
 def too_large() -> str:
@@ -59,9 +58,8 @@ class Guard:
         if length.isdecimal() and int(length) > MAX_BODY:
             return _json(413, UsageError(too_large()))
         if scope["scheme"] == "http" and _is_tcp(scope):
-            host = headers.get("host", "").lower()
-            name = host if host.endswith("]") else host.rpartition(":")[0] or host
-            if name not in _LOOPBACK and not name.startswith("127."):
+            name = _name(headers.get("host", "").lower())
+            if not _is_loopback(name):
                 return _json(
                     403,
                     UsageError(
@@ -70,6 +68,21 @@ class Guard:
                     ),
                 )
         return None
+
+
+def _name(host: str) -> str:
+    """A ``Host`` header without its port."""
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdecimal() else host
+
+
+def _is_loopback(name: str) -> bool:
+    if name == "localhost":
+        return True
+    try:
+        return ip_address(name.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_tcp(scope: Scope) -> bool:

@@ -191,7 +191,9 @@ def unix_socket(path: Path, mode: int) -> Iterator[socket.socket]:
         )
     with contextlib.ExitStack() as held:
         try:
-            lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(
+                f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
         except OSError as error:
             raise UsageError(
                 f"no socket can be made at {path}: {error.strerror}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -96,6 +97,7 @@ def add_to(app: typer.Typer) -> None:
         """Run the controller until it is stopped by SIGTERM or Ctrl-C."""
         import asyncio
 
+        _refuse_password(ctx, store)
         options = ServeOptions(
             policies,
             store or _default_store(policies),
@@ -191,6 +193,17 @@ def _tune_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
+
+
+def _refuse_password(ctx: typer.Context, store: str) -> None:
+    """Whoever may list processes sees their arguments."""
+    source = ctx.get_parameter_source("store")
+    if source is not None and source.name == "COMMANDLINE" and urlsplit(store).password:
+        raise UsageError(
+            "--store: a password on the command line can be seen by everybody on this machine",
+            hint="put the URL into the environment variable VPNCTL_STORE, or the password into"
+            " the file that PGPASSFILE names",
+        )
 
 
 def _tcp(http: str, cert: Path | None, key: Path | None, client_ca: Path | None) -> Tcp | None:

@@ -11,6 +11,9 @@ AS_SET, AS_SEQUENCE, CONFED_SEQUENCE, CONFED_SET = 1, 2, 3, 4
 #: AS_PATHs whose reading is remembered.
 _REMEMBERED: Final = 4096
 
+#: Longer values are read each time: a hostile PE must not fill the memory with them.
+LONGEST_REMEMBERED: Final = 256
+
 #: Type and AS numbers of each segment.
 Segments = list[tuple[int, list[int]]]
 
@@ -83,9 +86,15 @@ def as_path(segments: Segments, octets: bytes) -> AsPath:
     )
 
 
-@lru_cache(_REMEMBERED)
 def four_octet_path(value: bytes) -> AsPath:
+    return _remembered(value) if len(value) <= LONGEST_REMEMBERED else _read(value)
+
+
+def _read(value: bytes) -> AsPath:
     return as_path(segments_of(value, 4), value)
+
+
+_remembered = lru_cache(_REMEMBERED)(_read)
 
 
 def path_text(path: bytes) -> str:

@@ -15,7 +15,7 @@ the verdict on its octets remembered: a million routes have a few dozen AS_PATHs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -25,6 +25,7 @@ from vpnctl.routing.as_path import (
     AS_SEQUENCE,
     AS_SET,
     AS_TRANS,
+    LONGEST_REMEMBERED,
     AsPath,
     MalformedAsPathError,
     as_path,
@@ -45,7 +46,7 @@ ATOMIC_AGGREGATE, AGGREGATOR, COMMUNITIES = 6, 7, 8
 ORIGINATOR_ID, CLUSTER_LIST, MP_REACH_NLRI, MP_UNREACH_NLRI = 9, 10, 14, 15
 EXTENDED_COMMUNITIES, AS4_PATH, AS4_AGGREGATOR = 16, 17, 18
 PMSI_TUNNEL, TUNNEL_ENCAPSULATION, IPV6_EXTENDED_COMMUNITIES = 22, 23, 25
-LARGE_COMMUNITIES, PREFIX_SID = 32, 40
+LARGE_COMMUNITIES, ONLY_TO_CUSTOMER, PREFIX_SID = 32, 35, 40
 
 DEFAULT_LOCAL_PREF: Final = 100
 
@@ -165,6 +166,37 @@ def _groups_of(octets: int) -> Callable[[bytes], bool]:
     return lambda value: len(value) > 0 and len(value) % octets == 0
 
 
+def _pmsi_tunnel(value: bytes) -> bool:
+    """Flags, tunnel type, label (RFC 6514 section 5); type 255 is reserved (RFC 7385)."""
+    return len(value) >= 5 and value[1] != 0xFF
+
+
+#: TLV of PREFIX_SID -> fewest octets of its value (RFC 8669 section 3, RFC 9252 section 2).
+_SID_OCTETS = {1: 7, 3: 8, 5: 4, 6: 4}
+
+
+def _tlvs(type_octets: int, fewest: Mapping[int, int]) -> Callable[[bytes], bool]:
+    """One or more TLVs with lengths of two octets that fill the value exactly.
+
+    Some routers end the session over what is not (RFC 9012 section 13, RFC 8669 section 6).
+    """
+
+    def fits(value: bytes) -> bool:
+        at = 0
+        while at < len(value):
+            start = at + type_octets + 2
+            if start > len(value):
+                return False
+            kind = int.from_bytes(value[at : at + type_octets], "big")
+            size = int.from_bytes(value[start - 2 : start], "big")
+            if size < fewest.get(kind, 0):
+                return False
+            at = start + size
+        return at == len(value) and at > 0
+
+    return fits
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """What an attribute that we know must look like.
@@ -195,21 +227,22 @@ _KNOWN: dict[int, _Known] = {
     EXTENDED_COMMUNITIES: _Known("EXTENDED COMMUNITIES", OPTIONAL_TRANSITIVE, _groups_of(8)),
     AS4_PATH: _Known("AS4_PATH", OPTIONAL_TRANSITIVE, lambda v: len(v) >= 6, discard=True),
     AS4_AGGREGATOR: _Known("AS4_AGGREGATOR", OPTIONAL_TRANSITIVE, _exactly(8), discard=True),
-    PMSI_TUNNEL: _Known("PMSI_TUNNEL", OPTIONAL_TRANSITIVE, lambda value: len(value) >= 5),
-    TUNNEL_ENCAPSULATION: _Known("TUNNEL_ENCAPSULATION", OPTIONAL_TRANSITIVE, lambda _: True),
+    PMSI_TUNNEL: _Known("PMSI_TUNNEL", OPTIONAL_TRANSITIVE, _pmsi_tunnel),
+    TUNNEL_ENCAPSULATION: _Known(
+        "TUNNEL_ENCAPSULATION", OPTIONAL_TRANSITIVE, _tlvs(2, {}), discard=True
+    ),
     IPV6_EXTENDED_COMMUNITIES: _Known(
         "IPV6 EXTENDED COMMUNITIES", OPTIONAL_TRANSITIVE, _groups_of(20)
     ),
     LARGE_COMMUNITIES: _Known("LARGE_COMMUNITIES", OPTIONAL_TRANSITIVE, _groups_of(12)),
-    PREFIX_SID: _Known(
-        "PREFIX_SID", OPTIONAL_TRANSITIVE, lambda value: len(value) >= 3, discard=True
-    ),
+    ONLY_TO_CUSTOMER: _Known("ONLY_TO_CUSTOMER", OPTIONAL_TRANSITIVE, _exactly(4)),
+    PREFIX_SID: _Known("PREFIX_SID", OPTIONAL_TRANSITIVE, _tlvs(1, _SID_OCTETS), discard=True),
 }
 
 
 #: Attributes checked by flags and length alone, and on whose value `parse` decides nothing else:
 #: another value of the same length makes the same route with that value.
-MERE_VALUES: Final = frozenset((MED, LOCAL_PREF, COMMUNITIES, PMSI_TUNNEL, LARGE_COMMUNITIES))
+MERE_VALUES: Final = frozenset((MED, LOCAL_PREF, COMMUNITIES, LARGE_COMMUNITIES))
 
 
 def is_route_target(community: bytes) -> bool:
@@ -224,17 +257,19 @@ def is_route_target(community: bytes) -> bool:
 _NO_TARGETS: frozenset[bytes] = frozenset()
 
 
-@lru_cache(_REMEMBERED)
 def _split_communities(value: bytes) -> tuple[frozenset[bytes], bytes]:
-    targets = set()
-    others = b""
-    for at in range(0, len(value), 8):
-        community = value[at : at + 8]
-        if is_route_target(community):
-            targets.add(community)
-        else:
-            others += community
-    return frozenset(targets), others
+    return _split_remembered(value) if len(value) <= LONGEST_REMEMBERED else _split(value)
+
+
+def _split(value: bytes) -> tuple[frozenset[bytes], bytes]:
+    communities = [value[at : at + 8] for at in range(0, len(value), 8)]
+    return (
+        frozenset(community for community in communities if is_route_target(community)),
+        b"".join(community for community in communities if not is_route_target(community)),
+    )
+
+
+_split_remembered = lru_cache(_REMEMBERED)(_split)
 
 
 def of_segment(attributes: Attributes) -> Attributes:
@@ -315,7 +350,7 @@ def _pick(raw: Iterable[bytes], external: bool, notes: list[str]) -> dict[int, b
             else:
                 found = _read(octets, external, notes)
                 # A MULTI_EXIT_DISC is seldom seen again.
-                if found and octets[1] != MED:
+                if found and octets[1] != MED and len(octets) <= LONGEST_REMEMBERED:
                     if len(in_order) >= _REMEMBERED:
                         in_order.clear()
                     in_order[octets] = found

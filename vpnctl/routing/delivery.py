@@ -74,7 +74,11 @@ class Delivery:
                 if isinstance(old, tuple) or isinstance(new, tuple):
                     self._tell_contested(rib, old, new, keys)
                 elif old is not None and new is not None:
-                    self._tell_changed(rib, old, new, keys)
+                    if old is new:
+                        # Another PE came and went, which concerns nobody who hears this one.
+                        keys = [key for key in keys if (key, new) in rib.relabelled]
+                    if keys:
+                        self._tell_changed(rib, old, new, keys)
                 elif new is not None:
                     if new.group.verdict.sent:
                         come.setdefault(new.group, []).append(Parcel(new, keys))
@@ -126,7 +130,7 @@ class Delivery:
                 if now is None:
                     if was is not None:
                         self._take_back(session, rib.family, [key], [_told(rib, was, key)])
-                elif now is not was or key in rib.relabelled:
+                elif now is not was or (key, now) in rib.relabelled:
                     batch = Batch([Parcel(now, [key])])
                     targets = b"".join(sight.of(now)[peer])
                     self._give(session, batch, targets, had=was is not None)

@@ -251,7 +251,7 @@ class Intake:
         if entry is None:
             rib.touched.setdefault(key, None)
             if key in rib.gone:
-                rib.relabelled.add(key)
+                rib.relabelled.add((key, path))
             path.nlris[key] = nlri
             rib.entries[key] = path
             return
@@ -262,10 +262,10 @@ class Intake:
         path.nlris[key] = nlri
         if known is not None:
             # The same path with another label: whoever has the route needs it again.
-            rib.relabelled.add(key)
+            rib.relabelled.add((key, path))
             return
         if key in rib.gone:
-            rib.relabelled.add(key)
+            rib.relabelled.add((key, path))
         for other in candidates(entry):
             if other.peer == path.peer:
                 rib.gone.setdefault(key, other.nlris.pop(key))

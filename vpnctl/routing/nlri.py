@@ -31,6 +31,9 @@ _VPN_OVERHEAD_BITS = 8 * (3 + 8)
 
 #: EVPN route types with a layout that we know (RFC 7432 section 7, RFC 9136 section 3.1).
 _ETHERNET_AD, _MAC_IP, _MULTICAST, _ETHERNET_SEGMENT, _IP_PREFIX = 1, 2, 3, 4, 5
+_MAC_BITS = 48
+#: Length in bits of the IP address of a MAC/IP route -> octets.
+_IP_OCTETS = {0: 0, 32: 4, 128: 16}
 
 
 class MalformedNlriError(ValueError):
@@ -78,8 +81,12 @@ def _evpn_key(nlri: bytes) -> bytes:
     kind = nlri[0]
     value = nlri[1]
     if kind == _MAC_IP:
-        ip_octets = nlri[31] >> 3 if value >= 33 else 255
-        if ip_octets in (0, 4, 16) and value in (33 + ip_octets, 36 + ip_octets) and nlri[24] == 48:
+        ip_octets = _IP_OCTETS.get(nlri[31]) if value >= 33 else None
+        if (
+            ip_octets is not None
+            and value in (33 + ip_octets, 36 + ip_octets)
+            and nlri[24] == _MAC_BITS
+        ):
             return nlri[:1] + nlri[2:10] + nlri[20 : 32 + ip_octets]
     elif kind == _IP_PREFIX:
         if (value == 34 and nlri[24] <= 32) or (value == 58 and nlri[24] <= 128):

@@ -64,6 +64,10 @@ class FullTable:
     steps: Iterator[int] = field(default_factory=lambda: iter(()))
 
 
+#: Characters of what was wrong with an UPDATE that are kept.
+_LONGEST_COMPLAINT = 300
+
+
 class Session:
     """One peer's Adj-RIB-In and what is on its way to it.
 
@@ -143,7 +147,7 @@ class Session:
     def complain(self, what: str) -> None:
         """Count a malformed UPDATE and remember what was wrong with it."""
         self.malformed += 1
-        self.last_error = what
+        self.last_error = what[:_LONGEST_COMPLAINT]
 
     def defer(self, family: Family, key: bytes, told: bytes | None, *, gone: bool) -> None:
         """Remember that a route changed while the peer had no room.

@@ -99,7 +99,7 @@ class LocRib:
 
     ``octets``: AFI and SAFI; ``key_of``: from an NLRI to its key.  Since the peers were last
     told: ``touched``: key -> the entry before; ``gone``: key -> an NLRI that was taken out;
-    ``relabelled``: keys whose path is the same but whose NLRI is not.
+    ``relabelled``: keys, and paths that still announce them but with another NLRI.
     """
 
     __slots__ = (
@@ -121,7 +121,7 @@ class LocRib:
         self.contested: set[bytes] = set()
         self.touched: dict[bytes, Entry | None] = {}
         self.gone: dict[bytes, bytes] = {}
-        self.relabelled: set[bytes] = set()
+        self.relabelled: set[tuple[bytes, Path]] = set()
 
     def add(self, key: bytes, path: Path) -> None:
         """Put a path beside those of other PEs, in place of an earlier one of the same PE."""
