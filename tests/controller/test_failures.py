@@ -168,10 +168,15 @@ async def test_a_slow_peer_is_named_and_the_others_are_done(running: Stage) -> N
     stage = running
     slow = await stage.connect("pe-c", receive_buffer=4096)
     prefixes = [f"10.{high}.{low}" for high in range(20, 30) for low in range(250)]
+
     # Attributes of their own, long ones: more than all sockets between us take.
-    for number, each in enumerate(prefixes):
-        communities = wire.attribute(0xC0, 8, number.to_bytes(4, "big") * 900)
-        stage.pes["pe-a"].announce(11, (each,), "65000:1101", more=communities)
+    def announce_all() -> None:
+        for number, each in enumerate(prefixes):
+            communities = wire.attribute(0xC0, 8, number.to_bytes(4, "big") * 900)
+            stage.pes["pe-a"].announce(11, (each,), "65000:1101", more=communities)
+
+    # In a thread: the controller, which reads them, lives in this one.
+    await asyncio.to_thread(announce_all)
     await stage.settled()
     slow.raw.pause()
 

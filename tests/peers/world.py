@@ -149,7 +149,8 @@ def frr_vpn(daemon: Frr, family: str) -> dict[str, Held]:
     for rd, prefixes in table["routes"]["routeDistinguishers"].items():
         for prefix in prefixes:
             said = json.loads(daemon.vtysh(f"show bgp {family} vpn rd {rd} {prefix} json"))
-            for path in said[rd]["paths"]:
+            # The route may be gone since the table was shown.
+            for path in said.get(rd, {}).get("paths", ()):
                 if path["peer"]["peerId"] != "0.0.0.0":
                     found[f"{rd}:{prefix}"] = Held(
                         targets=_targets(path["extendedCommunity"]["string"]),
