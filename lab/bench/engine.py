@@ -1,10 +1,11 @@
 """The rewrite engine alone: UPDATEs in, UPDATEs out, no sockets and no processes between.
 
-``python -m lab.bench.engine [--routes N] [--sinks N] [--only CASE] [--profile]``
+``python -m lab.bench.engine [--routes N] [--sinks N] [--lag N] [--only CASE] [--profile]``
 
-One NLRI per UPDATE, fed in pieces as the session process reads them; every sink takes all it is
-sent at once.  What the engine gave out is compared with what each sink must hold, after the
-clock.  Each case runs in a process of its own, so that its peak memory is its own.
+One NLRI per UPDATE, fed in pieces as the session process reads them.  Every sink takes all it is
+sent at once, or ``--lag`` pieces later, which is what makes routes wait in a backlog.  What the
+engine gave out is compared with what each sink must hold, after the clock.  Each case runs in a
+process of its own, so that its peak memory is its own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import resource
 import statistics
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -50,7 +52,8 @@ CASES = {
 class _Peers:
     """The engine's output: records what each session is sent, and takes it at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, lag: int) -> None:
+        self._history: deque[dict[int, int]] = deque([{}] * lag)
         self.sent: dict[int, list[bytes]] = {}
         self.totals: dict[int, int] = {}
         self.resets: list[str] = []
@@ -59,21 +62,30 @@ class _Peers:
         self.sent.setdefault(session, []).append(octets)
         self.totals[session] = self.totals.get(session, 0) + len(octets)
 
-    def take_all(self, engine: Engine) -> None:
-        """Every peer's socket took what it was sent."""
-        for session, total in list(self.totals.items()):
+    def take_some(self, engine: Engine) -> None:
+        """Every peer's socket took what it was sent ``lag`` calls before."""
+        self._history.append(dict(self.totals))
+        for session, total in self._history.popleft().items():
             engine.written(session, total)
+
+    def take_all(self, engine: Engine) -> None:
+        """Every peer's socket took what it was sent, and what was waiting for that."""
+        before: dict[int, int] = {}
+        while before != self.totals:
+            before = dict(self.totals)
+            for session, total in before.items():
+                engine.written(session, total)
 
     def reset(self, session: int, code: int, subcode: int, reason: str) -> None:
         self.resets.append(f"session {session}: {code}/{subcode} {reason}")
 
 
-def measure(workload: Workload, sinks: int, profile: bool) -> list[Row]:
+def measure(workload: Workload, sinks: int, lag: int, profile: bool) -> list[Row]:
     """Load a table, then change customers' rules; raises `AssertionError` on wrong content."""
     setup = Setup(workload, sinks, 179, Path())
     files = {name: text.encode() for name, text in policy_files(setup).items()}
     compiled = load(files)
-    peers = _Peers()
+    peers = _Peers(lag)
     engine = Engine(compile_rules(compiled.ruleset).rules, peers)
     for session in range(sinks + 1):
         engine.session_up(_opened(session, workload.family))
@@ -87,7 +99,8 @@ def measure(workload: Workload, sinks: int, profile: bool) -> list[Row]:
     begun = time.perf_counter()
     for piece in pieces:
         engine.updates(0, piece)
-        peers.take_all(engine)
+        peers.take_some(engine)
+    peers.take_all(engine)
     seconds = time.perf_counter() - begun
     profiler.disable()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
@@ -162,8 +175,8 @@ def _pieces(workload: Workload) -> list[bytes]:
     return pieces
 
 
-def _child(pipe: Connection, workload: Workload, sinks: int, profile: bool) -> None:
-    pipe.send(measure(workload, sinks, profile))
+def _child(pipe: Connection, workload: Workload, sinks: int, lag: int, profile: bool) -> None:
+    pipe.send(measure(workload, sinks, lag, profile))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -171,6 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lab.bench.engine", description=__doc__)
     parser.add_argument("--routes", type=int, default=100_000)
     parser.add_argument("--sinks", type=int, default=4)
+    parser.add_argument("--lag", type=int, default=0, help="pieces until a sink takes its routes")
     parser.add_argument("--only", action="append", choices=list(CASES))
     parser.add_argument("--profile", action="store_true", help="where the load's time goes")
     parser.add_argument("--out", type=Path, help="write the rows here, too")
@@ -182,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workload = replace(CASES[case], routes=options.routes)
         ours, theirs = context.Pipe()
         child = context.Process(
-            target=_child, args=(theirs, workload, options.sinks, options.profile)
+            target=_child, args=(theirs, workload, options.sinks, options.lag, options.profile)
         )
         child.start()
         theirs.close()

@@ -13,7 +13,7 @@ from vpnctl.routing.rendering import Kind
 from vpnctl.routing.table import Path
 
 #: Octets that may be on their way to a peer before its further routes wait in the backlog.
-MOST_OCTETS_IN_FLIGHT = 512 * 1024
+MOST_OCTETS_IN_FLIGHT = 2048 * 1024
 
 
 @dataclass(frozen=True, slots=True)
