@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.bench.cases import OURS, Bench
-from lab.bench.rows import RESULTS, Row, grid, missing, number, times_better, write
+from lab.bench.rows import RESULTS, Row, commit, grid, missing, number, times_better, write
 from lab.bench.subjects import SUBJECTS
 
 CASES = ("load", "services", "own", "join", "million")
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         quick=options.quick,
         say=lambda text: print(f"[{time.monotonic() - begun:4.0f} s] {text}", file=sys.stderr),
     )
-    begun = time.monotonic()
+    begun, began_at = time.monotonic(), commit()
     # SIGTERM ends daemons and temporary directories as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         row.extra["change_includes"] = subject.change_includes
     command = shlex.join(["python", "-m", "lab.bench.routes", *(arguments or sys.argv[1:])])
     if options.out or not options.quick:
-        write(options.out or RESULTS / "routes.json", bench.rows, command)
+        write(options.out or RESULTS / "routes.json", bench.rows, command, began_at)
     print(table(bench.rows))
     print(f"\n{time.monotonic() - begun:.0f} s")
     misses = missing(bench.rows)

@@ -58,9 +58,11 @@ def machine() -> str:
     )
 
 
-def write(path: Path, rows: Iterable[Row], command: str) -> None:
-    """A list of objects, one per row."""
+def write(path: Path, rows: Iterable[Row], command: str, began_at: str = "") -> None:
+    """A list of objects, one per row; ``began_at``: `commit` when the benchmark began."""
     where, what = machine(), commit()
+    if began_at and began_at != what:
+        what = f"{began_at}..{what}"
     objects = []
     for row in rows:
         fields = asdict(row)

@@ -9,7 +9,7 @@ from vpnctl.controller import views
 from vpnctl.controller.events import utc_text
 from vpnctl.controller.peers import SessionState
 from vpnctl.errors import PolicyError
-from vpnctl.model import Family, Network, RouteTarget, Ruleset
+from vpnctl.model import Family, Network, RouteTarget, Ruleset, SiteOfVpn
 from vpnctl.routing import inspect
 from vpnctl.routing.attributes import path_text
 from vpnctl.routing.engine import Engine
@@ -102,6 +102,11 @@ def peers(
 
 def vpns(rules: Rules) -> tuple[views.Vpn, ...]:
     """Every VPN with its endpoints."""
+    heard_by: dict[SiteOfVpn, list[SiteOfVpn]] = {}
+    for speaker, hearers in rules.hearers.items():
+        for hearer in hearers:
+            if hearer != speaker:
+                heard_by.setdefault(hearer, []).append(speaker)
     return tuple(
         views.Vpn(
             name=vpn.name,
@@ -123,8 +128,7 @@ def vpns(rules: Rules) -> tuple[views.Vpn, ...]:
                     hears=tuple(
                         sorted(
                             str(speaker) if speaker.vpn != vpn.name else speaker.site
-                            for speaker, hearers in rules.hearers.items()
-                            if endpoint.member in hearers and speaker != endpoint.member
+                            for speaker in heard_by.get(endpoint.member, ())
                         )
                     ),
                     place=str(endpoint.place),
