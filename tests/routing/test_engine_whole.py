@@ -239,7 +239,7 @@ class Whole(RuleBasedStateMachine):
         )
         self.reference.ruleset = self.ruleset
         self.told.clear()
-        told_peers = self.engine.apply(change)
+        told_peers = {move.peer for move in self.engine.apply(change)}
         assert told_peers == {peer for peer, _, _ in promised}
         self.settle()
         # Those who read are sent what was promised, once each, and nothing else.

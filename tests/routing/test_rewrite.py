@@ -212,6 +212,6 @@ def test_incremental_rules_equal_rules_from_scratch(policy: Policy, data: st.Dat
             # What is not named as touched is not touched.
             if target not in change.targets:
                 assert verdict == rewrite(before, pe, family, [target])
-        rds = before.owners.keys() | change.rules.owners.keys()
+        rds = {*before.owners, *change.rules.owners}
         changed = {rd for rd in rds if before.owners.get(rd) != change.rules.owners.get(rd)}
         assert change.distinguishers == changed

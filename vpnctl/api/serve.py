@@ -140,7 +140,7 @@ class HttpServer:
 
         config = uvicorn.Config(
             self._app,
-            http="h11",
+            http="httptools",
             ws="none",
             lifespan="off",
             access_log=False,

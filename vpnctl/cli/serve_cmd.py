@@ -97,6 +97,8 @@ def add_to(app: typer.Typer) -> None:
         """Run the controller until it is stopped by SIGTERM or Ctrl-C."""
         import asyncio
 
+        import uvloop
+
         _refuse_password(ctx, store)
         options = ServeOptions(
             policies,
@@ -107,7 +109,8 @@ def add_to(app: typer.Typer) -> None:
             apply,
         )
         _configure_log(log_json)
-        asyncio.run(run(options))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(options))
 
 
 async def run(options: ServeOptions) -> None:

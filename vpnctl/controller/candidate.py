@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from vpnctl.controller.requests import PlanRequest
@@ -38,7 +38,7 @@ class Candidate:
     """A policy to apply.
 
     ``writes``: files that differ from the applied ones and are not on disk like this yet; None
-    for one to delete.
+    for one to delete.  ``among``: the only files that may differ from the applied ones; None: any.
     """
 
     kind: str
@@ -47,6 +47,7 @@ class Candidate:
     compiled: Compiled
     writes: Mapping[str, bytes | None]
     restores: int | None = None
+    among: Collection[str] | None = None
 
 
 def from_files(
@@ -55,10 +56,12 @@ def from_files(
     files: Mapping[str, bytes],
     applied: Applied,
     allocations: tuple[Allocation, ...] = (),
+    among: Collection[str] | None = None,
 ) -> Candidate:
     """A candidate whose files are on disk already; raises `PolicyError`."""
     kept = applied.compiled.allocations if applied.compiled else allocations
-    return Candidate(kind, summary, files, load(files, kept, applied.compiled), {})
+    compiled = load(files, kept, applied.compiled, among)
+    return Candidate(kind, summary, files, compiled, {}, among=among)
 
 
 def some_files(on_disk: Mapping[str, bytes | None], applied: Applied) -> Candidate:
@@ -74,7 +77,7 @@ def some_files(on_disk: Mapping[str, bytes | None], applied: Applied) -> Candida
             raise NotFoundError(
                 f"there is no policy file {path}", hint="name files of the policy directory"
             )
-    return from_files("apply", f"apply {', '.join(on_disk)}", files, applied)
+    return from_files("apply", f"apply {', '.join(on_disk)}", files, applied, among=tuple(on_disk))
 
 
 def edited(
@@ -113,7 +116,8 @@ def edited(
     text = change(applied.files[path].decode(), request.vpn, request.site)
     files = {**applied.files, path: text.encode()}
     verb = "extend {} to {}" if request.kind == "extend" else "retract {} from {}"
-    candidate = from_files(request.kind, verb.format(vpn.name, request.site), files, applied)
+    summary = verb.format(vpn.name, request.site)
+    candidate = from_files(request.kind, summary, files, applied, among=(path,))
     return replace(candidate, writes={path: files[path]})
 
 

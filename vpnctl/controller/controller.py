@@ -185,8 +185,9 @@ class Controller(Queries):
         async with self._lock:
             await self._settle()
             candidate = await self._candidate(request)
-            change = compile_rules(candidate.compiled.ruleset, self._engine.rules)
-            return self._plan(self._applied, candidate, change, self._moves(change), routes)
+            change = self._rules_change(candidate)
+            moves = self._engine.audible(self._engine.preview(change))
+            return self._plan(self._applied, candidate, change, moves, routes)
 
     async def _candidate(self, request: PlanRequest) -> Candidate:
         if request.kind == "rollback":
@@ -229,14 +230,11 @@ class Controller(Queries):
             )
         return number
 
-    def _moves(self, change: RulesChange) -> tuple[Move, ...]:
-        """The moves of peers that are there to be told."""
-        sessions = self._engine.by_peer
-        return tuple(
-            move
-            for move in self._engine.preview(change)
-            if move.peer in sessions and move.family in sessions[move.peer].opened.families
-        )
+    def _rules_change(self, candidate: Candidate) -> RulesChange:
+        """From the rules in force to those of a candidate."""
+        compiled, rules = candidate.compiled, self._engine.rules
+        differing = compiled.differing if compiled.since is rules.ruleset else None
+        return compile_rules(compiled.ruleset, rules, differing)
 
     @staticmethod
     def _plan(
@@ -338,7 +336,7 @@ class Controller(Queries):
         """The answer to an apply of what is applied: no revision is made."""
         assert self._applied.number is not None
         revision = await asyncio.to_thread(self._store.revision, self._applied.number)
-        change = compile_rules(candidate.compiled.ruleset, self._engine.rules)
+        change = self._rules_change(candidate)
         shown = self._plan(self._applied, candidate, change, (), 0)
         return views.Applied(present.revision(revision), shown, timeline.steps, True, ())
 
@@ -354,7 +352,7 @@ class Controller(Queries):
         before = self._applied
         try:
             begun = self._monotonic()
-            change = compile_rules(candidate.compiled.ruleset, self._engine.rules)
+            change = self._rules_change(candidate)
             allocated = self._monotonic()
             confirm_by = self._now() + timedelta(seconds=confirm_s) if confirm_s else None
             with timeline.step("stored"):
@@ -385,14 +383,13 @@ class Controller(Queries):
     ) -> tuple[tuple[Move, ...], Delivery]:
         """Put a durable revision in force: whatever happens from here on, it is the applied one.
 
-        Gives what it changes at the peers, and follows how far that has come.  No other task
-        runs meanwhile, so that the moves shown are the moves sent.
+        Gives what it changes at the peers, and follows how far that has come.
         """
         self._applied = Applied(revision.number, candidate.files, candidate.compiled)
         self._expect_confirmation(revision if revision.state == "unconfirmed" else None)
-        moves = self._moves(change)
         begun = self._monotonic()
-        told = self._engine.apply(change)
+        moves = self._engine.apply(change)
+        told = {move.peer for move in moves}
         timeline.add(
             "routes rewritten",
             begun,
@@ -478,7 +475,7 @@ class Controller(Queries):
         revision = await self._taken() if candidate is not None else None
         if candidate is not None and revision is not None:
             before, timeline = self._applied, Timeline(self._monotonic)
-            change = compile_rules(candidate.compiled.ruleset, self._engine.rules)
+            change = self._rules_change(candidate)
             _, delivery = self._enforce(candidate, change, revision, timeline)
             self._peers.unfollow(delivery)
             self._configure(before.policy.ruleset.network, timeline)
@@ -487,7 +484,9 @@ class Controller(Queries):
     def _commit(self, candidate: Candidate, author: str, confirm_by: datetime | None) -> Revision:
         changed = {
             path: after
-            for path, (_, after) in changed_files(self._applied.files, candidate.files).items()
+            for path, (_, after) in changed_files(
+                self._applied.files, candidate.files, candidate.among
+            ).items()
         }
         reverts = [self._unconfirmed.number] if self._unconfirmed is not None else []
         return self._store.commit(

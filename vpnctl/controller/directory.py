@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -26,6 +26,17 @@ def _not_blocking(path: str, flags: int) -> int:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", path)
     return descriptor
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Like `_not_blocking`, but a symbolic link is read with the whole directory only."""
+    try:
+        return _not_blocking(path, flags | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        text = "a symbolic link is read with the whole directory"
+        raise OSError(errno.ELOOP, text, path) from error
 
 
 class PolicyDirectory:
@@ -49,13 +60,13 @@ class PolicyDirectory:
         return self._snapshot.files
 
     @staticmethod
-    def content(path: str) -> bytes | None:
+    def content(path: str, opener: Callable[[str, int], int] = _not_blocking) -> bytes | None:
         """One file as it is now, by the name to show; None where there is none.
 
         Raises `OSError`, also for what is no regular file.
         """
         try:
-            with open(path, "rb", opener=_not_blocking) as file:
+            with open(path, "rb", opener=opener) as file:
                 return file.read(MAX_FILE_SIZE + 1)
         except FileNotFoundError:
             return None
@@ -68,15 +79,13 @@ class PolicyDirectory:
         found = {}
         for name in names:
             path = str(self.path / name)
-            if Path(name).name != name or not policyfiles.is_policy_file(name):
+            if "/" in name or not policyfiles.is_policy_file(name):
                 raise UsageError(
                     f"{name!r} is not the name of a policy file",
                     hint=f"name files of {self.path} such as e1.yaml",
                 )
             try:
-                if Path(path).is_symlink():
-                    raise OSError(errno.ELOOP, "a symbolic link is read with the whole directory")
-                found[path] = self.content(path)
+                found[path] = self.content(path, opener=_no_link)
             except OSError as error:
                 raise UsageError(
                     f"{path} cannot be read: {error.strerror}", hint="see 'vpnctl check'"

@@ -99,16 +99,17 @@ class Policy:
 
 
 def changed_files(
-    old: Mapping[str, bytes], new: Mapping[str, bytes]
+    old: Mapping[str, bytes], new: Mapping[str, bytes], among: Iterable[str] | None = None
 ) -> dict[str, tuple[bytes | None, bytes | None]]:
-    """Path -> contents before and after, None where there is no such file, by path."""
-    found: dict[str, tuple[bytes | None, bytes | None]] = {
-        path: (content, None) for path, content in old.items() if path not in new
-    }
-    for path, content in new.items():
-        before = old.get(path)
-        if before is not content and before != content:
-            found[path] = before, content
+    """Path -> contents before and after, None where there is no such file, by path.
+
+    ``among``: the only paths that may differ, where the caller knows them.
+    """
+    found = {}
+    for path in {*old, *new} if among is None else among:
+        before, after = old.get(path), new.get(path)
+        if before is not after and before != after:
+            found[path] = before, after
     return dict(sorted(found.items()))
 
 

@@ -135,16 +135,12 @@ class Delivery:
                     targets = b"".join(sight.of(now)[peer])
                     self._give(session, batch, targets, had=was is not None)
 
-    def tell_moves(self, moves: Iterable[Move]) -> frozenset[str]:
-        """Tell what a change of the rules moves; the names of the peers that are concerned."""
+    def tell_moves(self, moves: Iterable[Move]) -> None:
+        """Tell peers, whose sessions are up, what a change of the rules moves."""
         # Moves of one path share one tuple of keys, so its identity stands for it.
         parcels: dict[tuple[Path, int], Parcel] = {}
-        concerned = set()
         for (peer, family, targets, had), alike in groupby(moves, _recipient):
-            session = self._by_peer.get(peer)
-            if session is None or family not in session.opened.families:
-                continue
-            concerned.add(peer)
+            session = self._by_peer[peer]
             if targets is None:
                 for _, _, old, _, keys in alike:
                     if old is not None:
@@ -161,7 +157,6 @@ class Delivery:
                     together.append(parcel)
                 self._give(session, Batch(together), b"".join(targets), had=had)
         self._send_out()
-        return frozenset(concerned)
 
     # -- one peer ------------------------------------------------------------------------------
 

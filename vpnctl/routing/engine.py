@@ -18,7 +18,7 @@ what a computation from scratch would give them, whatever happened in between.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from vpnctl.model import Family
 from vpnctl.routing import update
@@ -136,11 +136,17 @@ class Engine:
         """Every route that would change at any PE, without changing anything."""
         return moves(change, shifts(change, self._tables.groups_of), self.rules, self.ribs)
 
-    def apply(self, change: RulesChange) -> frozenset[str]:
-        """Take new rules and send what follows; the names of the peers that are told something."""
+    def audible(self, moves: Iterable[Move]) -> tuple[Move, ...]:
+        """Those moves of which a peer can be told now: its session is up, with that family."""
+        families = {name: session.opened.families for name, session in self.by_peer.items()}
+        return tuple(move for move in moves if move.family in families.get(move.peer, ()))
+
+    def apply(self, change: RulesChange) -> tuple[Move, ...]:
+        """Take new rules and send what follows; the moves that peers are told of."""
         shifted = shifts(change, self._tables.groups_of)
-        found = moves(change, shifted, self.rules, self.ribs)
+        told = self.audible(moves(change, shifted, self.rules, self.ribs))
         for shift in shifted:
             shift.group.verdict = shift.verdict
         self._tables.rules = change.rules
-        return self._delivery.tell_moves(found)
+        self._delivery.tell_moves(told)
+        return told

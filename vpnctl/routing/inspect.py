@@ -218,7 +218,7 @@ def _refusal(engine: Engine, pe: str, family: Family, target: bytes) -> str:
         if exported == target and owner != pe
         for endpoint in endpoints
     ]
-    words = ", ".join(f"{_of(owner)}, {owner.pe} ({owner.place})" for owner in owners)
+    words = ", ".join(sorted(f"{_of(owner)}, {owner.pe} ({owner.place})" for owner in owners))
     belongs = f"it belongs to {words}" if words else "no endpoint anywhere exports it"
     return f"{text} is refused: no endpoint at {pe} exports it; {belongs}"
 

@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from immutables import Map
+
 from vpnctl.model import Endpoint, Family, Network, Ruleset, SiteOfVpn, Vpn
 from vpnctl.model.community import ES_IMPORT
 
@@ -38,6 +40,9 @@ class Verdict:
 class Rules:
     """A ruleset indexed for `rewrite`.
 
+    The next rules share what did not change with these, so that to change one of a thousand VPNs
+    is work for one.
+
     ``exporters``: (PE, target) -> endpoints there that export it; ``endpoints``: site of a VPN ->
     its endpoints; ``hearers``: site of a VPN -> the sites of VPNs that may hear it, itself
     included, because the PEs of one site share one LAN; ``owners``: route distinguisher -> PE;
@@ -45,10 +50,10 @@ class Rules:
     """
 
     ruleset: Ruleset
-    exporters: Mapping[tuple[str, bytes], tuple[Endpoint, ...]]
-    endpoints: Mapping[SiteOfVpn, tuple[Endpoint, ...]]
-    hearers: Mapping[SiteOfVpn, tuple[SiteOfVpn, ...]]
-    owners: Mapping[bytes, str]
+    exporters: Map[tuple[str, bytes], tuple[Endpoint, ...]]
+    endpoints: Map[SiteOfVpn, tuple[Endpoint, ...]]
+    hearers: Map[SiteOfVpn, tuple[SiteOfVpn, ...]]
+    owners: Map[bytes, str]
     neighbors: Mapping[str, frozenset[str]]
 
 
@@ -82,18 +87,28 @@ def _neighbors(network: Network) -> dict[str, frozenset[str]]:
     return {pe: frozenset(others) for pe, others in found.items() if others}
 
 
-def compile_rules(ruleset: Ruleset, before: Rules | None = None) -> RulesChange:
-    """Index a ruleset; with ``before`` only the VPNs that are other objects than there are read."""
-    old_vpns: Mapping[str, Vpn] = before.ruleset.vpns if before else {}
-    names = [name for name, vpn in ruleset.vpns.items() if old_vpns.get(name) is not vpn]
-    names += [name for name in old_vpns if name not in ruleset.vpns]
-    gone = [old_vpns[name] for name in names if name in old_vpns]
+def _differing(new: Mapping[str, Vpn], old: Mapping[str, Vpn]) -> Iterable[str]:
+    """Names of the VPNs that are other objects than before, or were there before only."""
+    yield from (name for name, vpn in new.items() if old.get(name) is not vpn)
+    yield from (name for name in old if name not in new)
+
+
+def compile_rules(
+    ruleset: Ruleset, before: Rules | None = None, differing: Iterable[str] | None = None
+) -> RulesChange:
+    """Index a ruleset; with ``before`` only the VPNs that are other objects than there are read.
+
+    ``differing``: the names of those, and of VPNs that are gone, where the caller knows them.
+    """
+    old: Mapping[str, Vpn] = before.ruleset.vpns if before else {}
+    names = tuple(_differing(ruleset.vpns, old) if differing is None else differing)
+    gone = [old[name] for name in names if name in old]
     come = [ruleset.vpns[name] for name in names if name in ruleset.vpns]
 
-    exporters = dict(before.exporters) if before else {}
-    endpoints = dict(before.endpoints) if before else {}
-    hearers = dict(before.hearers) if before else {}
-    owners = dict(before.owners) if before else {}
+    exporters = (before.exporters if before else Map()).mutate()
+    endpoints = (before.endpoints if before else Map()).mutate()
+    hearers = (before.hearers if before else Map()).mutate()
+    owners = (before.owners if before else Map()).mutate()
 
     left_owners = {endpoint.rd.octets: endpoint.pe for vpn in gone for endpoint in vpn.endpoints}
     for key, endpoint in _exports(gone):
@@ -131,14 +146,21 @@ def compile_rules(ruleset: Ruleset, before: Rules | None = None) -> RulesChange:
         neighbors = _neighbors(ruleset.network)
         targets.add(ES_IMPORT)
     return RulesChange(
-        rules=Rules(ruleset, exporters, endpoints, hearers, owners, neighbors),
+        rules=Rules(
+            ruleset,
+            exporters.finish(),
+            endpoints.finish(),
+            hearers.finish(),
+            owners.finish(),
+            neighbors,
+        ),
         targets=frozenset(targets),
         distinguishers=frozenset(
             rd
             for rd in left_owners.keys() | new_owners.keys()
             if left_owners.get(rd) != new_owners.get(rd)
         ),
-        vpns=tuple(names),
+        vpns=names,
     )
 
 

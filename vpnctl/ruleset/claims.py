@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+
+from immutables import Map
 
 from vpnctl.model import Place
 from vpnctl.ruleset.mistake import Mistake
@@ -36,31 +38,29 @@ class Claim:
 
 
 class Claims:
-    """Every claim, by space and value.  Copies are cheap: a space is copied when written to."""
+    """Every claim, by space and value.  A copy shares what neither of the two changes."""
 
     def __init__(self) -> None:
-        self._spaces: dict[str, dict[Hashable, Claim]] = {}
-        self._own: set[str] = set()
+        self._spaces: dict[str, Map[Hashable, Claim]] = {}
 
     def copy(self) -> Claims:
         """One that may be changed without changing this one."""
         other = Claims()
         other._spaces = self._spaces.copy()
-        # Both share the spaces from now on.
-        self._own = set()
         return other
 
-    def space(self, name: str) -> dict[Hashable, Claim]:
-        """The claims of a space, to be read only."""
-        return self._spaces.get(name, {})
+    def space(self, name: str) -> Mapping[Hashable, Claim]:
+        """The claims of a space as things stand now."""
+        return self._spaces.get(name, _NO_CLAIMS)
 
     def add(self, claims: Iterable[Claim]) -> list[Mistake]:
         """Enter the claims; where two want one number, the first keeps it."""
         mistakes = []
         for claim in claims:
-            taken = self.space(claim.space).get(claim.value)
+            space = self._spaces.get(claim.space, _NO_CLAIMS)
+            taken = space.get(claim.value)
             if taken is None:
-                self._writable(claim.space)[claim.value] = claim
+                self._spaces[claim.space] = space.set(claim.value, claim)
             elif not (claim.shared and taken.vpn == claim.vpn):
                 by = taken.holder if taken.vpn == claim.vpn else taken.vpn
                 message = claim.message.replace("{by}", f"{by} ({taken.place})")
@@ -70,10 +70,9 @@ class Claims:
     def remove(self, claims: Iterable[Claim]) -> None:
         """Take out claims that were entered."""
         for claim in claims:
-            self._writable(claim.space).pop(claim.value, None)
+            space = self._spaces.get(claim.space, _NO_CLAIMS)
+            if claim.value in space:
+                self._spaces[claim.space] = space.delete(claim.value)
 
-    def _writable(self, name: str) -> dict[Hashable, Claim]:
-        if name not in self._own:
-            self._spaces[name] = self._spaces.get(name, {}).copy()
-            self._own.add(name)
-        return self._spaces[name]
+
+_NO_CLAIMS: Map[Hashable, Claim] = Map()

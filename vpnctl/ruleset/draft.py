@@ -75,6 +75,11 @@ class Draft:
     claims: tuple[Claim, ...]
     needs: tuple[Need, ...]
 
+    @property
+    def partners(self) -> frozenset[str]:
+        """VPNs with which this one's file declares an extranet."""
+        return frozenset(extranet.to for extranet in self.extranets)
+
     def nodes(self, sites: Iterable[str] | None = None) -> list[SiteOfVpn]:
         """Nodes of the connectivity graph: of ``sites``, or of every site."""
         chosen = (member.site for member in self.members) if sites is None else sites

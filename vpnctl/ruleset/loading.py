@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+
+from immutables import Map
 
 from vpnctl.errors import PolicyError
 from vpnctl.model import (
@@ -44,8 +46,11 @@ class _State:
 
     view: NetworkView
     network_content: bytes
-    entries: dict[str, _Entry] = field(default_factory=dict)
-    paths: dict[str, str] = field(default_factory=dict)
+    entries: Map[str, _Entry] = field(default_factory=Map)
+    #: Of the VPNs' files, by name of the VPN.
+    paths: Map[str, str] = field(default_factory=Map)
+    #: By VPN, the paths of the files that declare an extranet with it.
+    declarers: Map[str, frozenset[str]] = field(default_factory=Map)
     claims: Claims = field(default_factory=Claims)
     register: Register = field(default_factory=Register)
     vpns: dict[str, Vpn] = field(default_factory=dict)
@@ -58,13 +63,37 @@ class _State:
         return _State(
             self.view,
             self.network_content,
-            self.entries.copy(),
-            self.paths.copy(),
+            self.entries,
+            self.paths,
+            self.declarers,
             self.claims.copy(),
             self.register.copy(),
             self.vpns.copy(),
             begun=self.begun,
         )
+
+    def enter(self, path: str, entry: _Entry) -> None:
+        self.entries = self.entries.set(path, entry)
+        for name in entry.draft.partners:
+            declarers = self.declarers.get(name, frozenset()) | {path}
+            self.declarers = self.declarers.set(name, declarers)
+
+    def take_out(self, path: str) -> Draft:
+        former = self.entries[path].draft
+        self.entries = self.entries.delete(path)
+        self.paths = self.paths.delete(former.name)
+        for name in former.partners:
+            declarers = self.declarers[name] - {path}
+            if declarers:
+                self.declarers = self.declarers.set(name, declarers)
+            else:
+                self.declarers = self.declarers.delete(name)
+        self.claims.remove(former.claims)
+        return former
+
+    def declared_with(self, name: str) -> list[Draft]:
+        """The drafts whose files declare an extranet with a VPN, in the order of files."""
+        return [self.entries[path].draft for path in sorted(self.declarers.get(name, ()))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +102,22 @@ class Compiled:
 
     ``allocations``: every number that was ever chosen and not given to somebody else since; what
     the policy does not need any more is ``released``.  Keep them and give them to the next
-    `load`.
+    `load`.  ``since``: what it was loaded with as ``previous``, and ``differing`` the names of the
+    VPNs that are other objects than there, came or went.
     """
 
     ruleset: Ruleset
     allocations: frozenset[Allocation]
     _state: _State = field(repr=False, compare=False)
+    since: Ruleset | None = field(default=None, repr=False, compare=False)
+    differing: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
 
 def load(
     files: Mapping[str, bytes],
     allocations: Iterable[Allocation] = (),
     previous: Compiled | None = None,
+    changed: Collection[str] | None = None,
 ) -> Compiled:
     """Compile the files of a policy directory, by name as shown to the operator.
 
@@ -93,7 +126,8 @@ def load(
 
     With ``previous`` only what changed since is done again: files with the same bytes are not
     parsed, and a VPN to which nothing happened is the same object as before.  The result is equal
-    to that of a load without ``previous`` and with the same allocations.
+    to that of a load without ``previous`` and with the same allocations.  ``changed``: the only
+    paths that may have come, gone or changed since ``previous``, where the caller knows them.
 
     Raises `PolicyError` with every mistake of all files, in the order of their places.  Where two
     files want one number, the one that changed since ``previous`` is the one to blame.
@@ -106,10 +140,10 @@ def load(
         and allocations is previous.allocations
         and files.get(previous._state.view.file) == previous._state.network_content
     ):
-        loading = _Loading(files, previous._state.copy(), previous.ruleset.vpns)
+        loading = _Loading(files, previous._state.copy(), previous.ruleset, changed)
     else:
         state = _begin(files, allocations)
-        loading = _Loading(files, state, {} if previous is None else previous.ruleset.vpns)
+        loading = _Loading(files, state, None if previous is None else previous.ruleset, None)
     return loading.run()
 
 
@@ -166,12 +200,18 @@ class _Loading:
     """One load: brings a state of its own up to date with the files."""
 
     def __init__(
-        self, files: Mapping[str, bytes], state: _State, former: Mapping[str, Vpn]
+        self,
+        files: Mapping[str, bytes],
+        state: _State,
+        former: Ruleset | None,
+        paths: Collection[str] | None,
     ) -> None:
         self._files = files
         self._state = state
-        #: VPNs of the previous load, to be kept where nothing changed.
+        #: The previous load, whose VPNs are kept where nothing changed.
         self._former = former
+        #: What to look at; None: everything.
+        self._paths = paths
         self._mistakes = list(state.mistakes)
         #: Names of VPNs that came, went or changed.
         self._touched: set[str] = set()
@@ -185,13 +225,12 @@ class _Loading:
         changed = self._take_out()
         for path in sorted(changed):
             self._bring_in(path)
-        declared = self._declared_extranets()
-        dirty = self._dirty(declared)
+        dirty = self._dirty()
         self._check_extranets(dirty)
         self._stop_on_mistakes()
         self._allocate(dirty)
         self._stop_on_mistakes()
-        return self._compile(dirty, declared)
+        return self._compile(dirty)
 
     def _stop_on_mistakes(self) -> None:
         if self._mistakes:
@@ -200,18 +239,17 @@ class _Loading:
     def _take_out(self) -> list[str]:
         """Take out what is gone or changed; return the paths that are new or changed."""
         files, entries = self._files, self._state.entries
-        changed = []
-        for path, content in files.items():
-            entry = entries.get(path)
+        changed, gone = [], []
+        paths = {*files, *entries} if self._paths is None else self._paths
+        for path in paths:
+            content, entry = files.get(path), entries.get(path)
             if entry is None or (entry.content is not content and entry.content != content):
-                changed.append(path)
-        changed.remove(self._state.view.file)
-        gone = [path for path in changed if path in entries]
-        gone += [path for path in entries if path not in files]
+                if entry is not None:
+                    gone.append(path)
+                if content is not None and path != self._state.view.file:
+                    changed.append(path)
         for path in gone:
-            former = entries.pop(path).draft
-            del self._state.paths[former.name]
-            self._state.claims.remove(former.claims)
+            former = self._state.take_out(path)
             self._touched.add(former.name)
             self._out.append(former)
         return changed
@@ -245,8 +283,8 @@ class _Loading:
             return
         new, mistakes = draft(reading, state.view)
         self._mistakes += mistakes
-        other = state.paths.setdefault(new.name, path)
-        if other != path:
+        other = state.paths.get(new.name)
+        if other is not None:
             self._mistakes.append(
                 Mistake(
                     new.place,
@@ -257,30 +295,22 @@ class _Loading:
                 )
             )
             return
-        state.entries[path] = _Entry(content, new)
+        state.paths = state.paths.set(new.name, path)
+        state.enter(path, _Entry(content, new))
         self._mistakes += state.claims.add(new.claims)
         self._touched.add(new.name)
         self._in.append(new)
 
     # -- what a change touches --
 
-    def _declared_extranets(self) -> dict[str, list[Draft]]:
-        """By VPN, the drafts whose files declare an extranet with it."""
-        declared: dict[str, list[Draft]] = {}
-        for entry in self._state.entries.values():
-            if entry.draft.extranets:
-                for name in {extranet.to for extranet in entry.draft.extranets}:
-                    declared.setdefault(name, []).append(entry.draft)
-        return declared
-
-    def _dirty(self, declared: Mapping[str, list[Draft]]) -> list[Draft]:
+    def _dirty(self) -> list[Draft]:
         """The drafts whose VPNs may differ from the previous load's, in the order of files."""
         state = self._state
         names = set(self._touched)
         for name in self._touched:
-            names.update(other.name for other in declared.get(name, ()))
+            names.update(other.name for other in state.declared_with(name))
         for changed in (*self._out, *self._in):
-            names.update(extranet.to for extranet in changed.extranets)
+            names.update(changed.partners)
         for new in self._in:
             names.update(self._evicted(new))
         paths = sorted(path for name in names if (path := state.paths.get(name)) is not None)
@@ -344,22 +374,32 @@ class _Loading:
             register.release_all_but(needed)
         self._mistakes += allocate(register, needs, self._state.claims)
 
-    def _compile(self, dirty: list[Draft], declared: Mapping[str, list[Draft]]) -> Compiled:
+    def _compile(self, dirty: list[Draft]) -> Compiled:
         state = self._state
+        former: Mapping[str, Vpn] = {} if self._former is None else self._former.vpns
         for name in self._touched:
             if name not in state.paths:
                 state.vpns.pop(name, None)
         grown = False
         for one in dirty:
-            vpn = self._vpn(one, declared.get(one.name, ()))
-            former = self._former.get(one.name)
+            vpn = self._vpn(one, state.declared_with(one.name))
+            before = former.get(one.name)
             grown |= one.name not in state.vpns
-            state.vpns[one.name] = former if former == vpn else vpn
+            state.vpns[one.name] = before if before == vpn else vpn
         if grown:
             state.vpns = dict(sorted(state.vpns.items()))
+        touched = self._touched.union(one.name for one in dirty)
+        if not state.begun:
+            # Of VPNs that are gone the state has never heard.
+            touched.update(former)
         state.begun = True
+        differing = {name for name in touched if former.get(name) is not state.vpns.get(name)}
         return Compiled(
-            Ruleset(state.view.network, state.vpns), state.register.allocations(), state
+            Ruleset(state.view.network, state.vpns),
+            state.register.allocations(),
+            state,
+            self._former,
+            frozenset(differing),
         )
 
     def _vpn(self, one: Draft, declarers: Iterable[Draft]) -> Vpn:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
-from contextlib import closing
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ class Database:
         self._read_only = read_only
         self._on_connect = on_connect
         self._lock: int | None = None
+        self._connection: Connection | None = None
         hidden = parsed.query.keys() - _PLACE_KEYS
         #: The URL without its password, for messages.
         self.where = parsed.difference_update_query(hidden).render_as_string()
@@ -65,8 +67,32 @@ class Database:
             text = text.replace(secret, "***")
         return text
 
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Everything in the block or nothing."""
+        if self.engine.dialect.name != "sqlite":
+            # The pool looks whether the server is still there, and connects again if not.
+            with self.engine.begin() as connection:
+                yield connection
+            return
+        # A file does not go away, so its connection is kept at hand.
+        if self._connection is None:
+            self._connection = self.engine.connect()
+        try:
+            with self._connection.begin():
+                yield self._connection
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
     def close(self) -> None:
         """Close the connection and let go of the lock; closing twice is fine."""
+        self._let_go()
         self.engine.dispose()
         self._unlock()
 
@@ -176,7 +202,9 @@ class Database:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.execute("BEGIN")
 
 
 def _parse(url: str) -> URL:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ _NEWEST = select(REVISIONS).order_by(REVISIONS.c.number.desc())
 _LATEST = _NEWEST.limit(1)
 _UNCONFIRMED = _LATEST.where(REVISIONS.c.state == RevisionState.UNCONFIRMED.value)
 _WRITE = insert(REVISIONS)
+_COLUMNS = tuple(field.name for field in fields(Revision))
 _SET_STATE = (
     update(REVISIONS).where(REVISIONS.c.number == bindparam("of")).values(state=bindparam("to"))
 )
@@ -96,8 +97,8 @@ def append(
         restores=restores,
         operation=operation,
     )
-    row = asdict(revision) | {"kind": kind.value, "state": revision.state.value}
-    connection.execute(_WRITE, row)
+    row = {name: getattr(revision, name) for name in _COLUMNS}
+    connection.execute(_WRITE, row | {"kind": kind.value, "state": revision.state.value})
     return revision
 
 

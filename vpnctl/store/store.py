@@ -301,7 +301,7 @@ class Store:
                     hint="changes are made by the controller: start it with 'vpnctl serve'",
                 )
             try:
-                with self._database.engine.begin() as connection:
+                with self._database.transaction() as connection:
                     yield connection
             except BaseException as error:
                 if writes:
