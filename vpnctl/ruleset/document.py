@@ -39,15 +39,37 @@ Raw = str | list["Raw"] | dict[str, "Raw"] | None
 class Node:
     """Base of the three kinds of node.
 
-    ``path`` as the operator would say it, e.g. ``sites[1].vlan``, empty for the root; ``start``
-    and ``end`` are offsets in the text, in characters.  The end of a block collection is not
-    exact: it may reach over the comments that follow.
+    ``line`` and ``column`` count from 1; ``parent`` is None for the root, ``step`` the index or key
+    there, None for a key itself.  ``start`` and ``end`` are offsets in the text, in characters.
+    The end of a block collection is not exact: it may reach over the comments that follow.
     """
 
-    place: Place
-    path: str
+    file: str
+    line: int
+    column: int
+    parent: Node | None
+    step: str | int | None
     start: int
     end: int
+
+    # Made when asked for: most nodes are never spoken of.
+
+    @property
+    def place(self) -> Place:
+        """Where the node begins."""
+        return Place(self.file, self.line, self.column)
+
+    @property
+    def path(self) -> str:
+        """As the operator would say it, e.g. ``sites[1].vlan``; empty for the root."""
+        if self.parent is None:
+            return ""
+        path = self.parent.path
+        if self.step is None:
+            return path
+        if isinstance(self.step, int):
+            return f"{path}[{self.step}]"
+        return f"{path}.{self.step}" if path else self.step
 
     def raw(self) -> Raw:
         """The node as plain Python: `str`, `list`, `dict`, or `None` where nothing is written."""
@@ -259,22 +281,21 @@ class _Builder:
     def __init__(self, file: str, offset: int) -> None:
         self._file = file
         self._offset = offset
-        self._stack: list[Mapping | Sequence] = []
-        self._keys: list[Scalar | None] = []
+        #: The innermost collection, and the key whose value comes next, if it is a mapping.
+        self._parent: Mapping | Sequence | None = None
+        self._key: Scalar | None = None
+        self._outer: list[tuple[Mapping | Sequence | None, Scalar | None]] = []
         self._documents = 0
         self.root: Node | None = None
         self.mistakes: list[Mistake] = []
 
     def feed(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.ScalarEvent):
-            self._refuse_anchor_or_tag(event)
-            self._add(self._scalar(event))
+            self._scalar(event)
         elif isinstance(event, yaml.CollectionStartEvent):
-            self._refuse_anchor_or_tag(event)
             self._open(event)
         elif isinstance(event, yaml.CollectionEndEvent):
-            self._stack.pop().end = self._index(event.end_mark)
-            self._keys.pop()
+            self._close(event)
         elif isinstance(event, yaml.AliasEvent):
             self._stop(
                 event,
@@ -290,17 +311,11 @@ class _Builder:
                     "a file holds one VPN: put this into a file of its own",
                 )
 
-    def _place(self, event: yaml.Event) -> Place:
+    def _stop(self, event: yaml.Event, message: str, hint: str) -> None:
         mark = event.start_mark
         assert mark is not None
-        return Place(self._file, mark.line + 1, mark.column + 1)
-
-    def _index(self, mark: yaml.error.Mark | yaml._yaml.Mark | None) -> int:
-        assert mark is not None
-        return mark.index + self._offset
-
-    def _stop(self, event: yaml.Event, message: str, hint: str) -> None:
-        raise DocumentError(*self.mistakes, Mistake(self._place(event), "", message, hint))
+        place = Place(self._file, mark.line + 1, mark.column + 1)
+        raise DocumentError(*self.mistakes, Mistake(place, "", message, hint))
 
     def _refuse_anchor_or_tag(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         if event.anchor is not None:
@@ -309,80 +324,96 @@ class _Builder:
                 f"the anchor &{event.anchor} is not supported",
                 "write the value out: a policy file says everything where it is used",
             )
-        if event.tag is not None:
-            self._stop(event, f"the tag {event.tag} is not supported", "take it out")
+        self._stop(event, f"the tag {event.tag} is not supported", "take it out")
 
-    def _path(self) -> str:
-        """Path of the node that comes next."""
-        if not self._stack:
-            return ""
-        parent = self._stack[-1]
-        if isinstance(parent, Sequence):
-            return f"{parent.path}[{len(parent.items)}]"
-        key = self._keys[-1]
-        if key is None:
-            return parent.path
-        return f"{parent.path}.{key.text}" if parent.path else key.text
+    def _step(self) -> str | int | None:
+        """Index or key of the node that comes next; None for a key."""
+        if isinstance(self._parent, Sequence):
+            return len(self._parent.items)
+        return None if self._key is None else self._key.text
 
-    def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
-        if len(event.value) > MAX_SCALAR:
+    def _scalar(self, event: yaml.ScalarEvent) -> None:
+        if event.anchor is not None or event.tag is not None:
+            self._refuse_anchor_or_tag(event)
+        text = event.value
+        if len(text) > MAX_SCALAR:
             self._stop(
                 event,
-                f"a text of {len(event.value)} characters; at most {MAX_SCALAR} are read",
+                f"a text of {len(text)} characters; at most {MAX_SCALAR} are read",
                 "shorten it",
             )
-        return Scalar(
-            self._place(event),
-            self._path(),
-            self._index(event.start_mark),
-            self._index(event.end_mark),
-            event.value,
-            event.implicit[0],
+        mark, end = event.start_mark, event.end_mark
+        assert mark is not None
+        assert end is not None
+        self._add(
+            Scalar(
+                self._file,
+                mark.line + 1,
+                mark.column + 1,
+                self._parent,
+                self._step(),
+                mark.index + self._offset,
+                end.index + self._offset,
+                text,
+                event.implicit[0],
+            )
         )
 
     def _open(self, event: yaml.CollectionStartEvent) -> None:
-        if len(self._stack) >= MAX_DEPTH:
+        if event.anchor is not None or event.tag is not None:
+            self._refuse_anchor_or_tag(event)
+        if len(self._outer) >= MAX_DEPTH:
             self._stop(
                 event,
                 f"lists and mappings are nested more than {MAX_DEPTH} deep",
                 "a policy needs five levels",
             )
-        start = self._index(event.start_mark)
-        place, path = self._place(event), self._path()
-        node: Mapping | Sequence
-        if isinstance(event, yaml.SequenceStartEvent):
-            node = Sequence(place, path, start, start, bool(event.flow_style))
-        else:
-            node = Mapping(place, path, start, start, bool(event.flow_style))
-        if self._stack and isinstance(self._stack[-1], Mapping) and self._keys[-1] is None:
+        if isinstance(self._parent, Mapping) and self._key is None:
             self._stop(event, "a key must be plain text", "write `key: value`")
+        mark = event.start_mark
+        assert mark is not None
+        start = mark.index + self._offset
+        node = (Sequence if isinstance(event, yaml.SequenceStartEvent) else Mapping)(
+            self._file,
+            mark.line + 1,
+            mark.column + 1,
+            self._parent,
+            self._step(),
+            start,
+            start,
+            bool(event.flow_style),
+        )
         self._add(node)
-        self._stack.append(node)
-        self._keys.append(None)
+        self._outer.append((self._parent, self._key))
+        self._parent, self._key = node, None
+
+    def _close(self, event: yaml.CollectionEndEvent) -> None:
+        assert self._parent is not None
+        assert event.end_mark is not None
+        self._parent.end = event.end_mark.index + self._offset
+        self._parent, self._key = self._outer.pop()
 
     def _add(self, node: Node) -> None:
-        if not self._stack:
+        parent, key = self._parent, self._key
+        if parent is None:
             self.root = node
-            return
-        parent = self._stack[-1]
-        if isinstance(parent, Sequence):
+        elif isinstance(parent, Sequence):
             parent.items.append(node)
-            return
-        key = self._keys[-1]
-        if key is None:
+        elif key is None:
             assert isinstance(node, Scalar)
-            self._keys[-1] = node
-            return
-        self._keys[-1] = None
-        if key.text in parent.entries:
-            first = parent.entries[key.text][0].place
+            self._key = node
+        else:
+            self._key = None
+            if key.text not in parent.entries:
+                parent.entries[key.text] = key, node
+                return
+            first = parent.entries[key.text][0].line
+            path = parent.path
             self.mistakes.append(
                 Mistake(
                     key.place,
-                    f"{parent.path}.{key.text}" if parent.path else key.text,
-                    f"the key {quote(key.text)} stands here twice, first in line {first.line}",
+                    f"{path}.{key.text}" if path else key.text,
+                    f"the key {quote(key.text)} stands here twice, first in line {first}",
                     "keep one of them",
                 )
             )
-        else:
-            parent.entries[key.text] = (key, node)

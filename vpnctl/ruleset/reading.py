@@ -113,7 +113,17 @@ def read(
                 key = str(trail[0][1])
                 lost.add(key)
                 root.entries[key] = (
-                    Scalar(root.place, key, root.start, root.start, key, True),
+                    Scalar(
+                        root.file,
+                        root.line,
+                        root.column,
+                        root,
+                        key,
+                        root.start,
+                        root.start,
+                        key,
+                        True,
+                    ),
                     substitutes.pop(key),
                 )
             else:
