@@ -468,3 +468,28 @@ async def test_a_link_to_elsewhere_is_not_followed(running: Stage, tmp_path: Pat
     running.path("e9.yaml").symlink_to(secret)
     with pytest.raises(UsageError, match="symbolic link"):
         await running.running.plan(PlanRequest("apply", files=("e9.yaml",)))
+
+
+async def test_routes_go_on_while_a_large_policy_is_checked(running: Stage) -> None:
+    stage = running
+    for number in range(300):
+        target = f"targets: 65000:{20000 + number}"
+        stage.write(
+            f"big{number}.yaml",
+            f"vpn: big{number}\nservice: l3vpn\n{target}\nsites: [e1-hq, cloud1]\n",
+        )
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    taking = asyncio.create_task(take_turns())
+    plan = await stage.running.plan(PlanRequest("apply"))
+    taking.cancel()
+
+    assert len(plan.files) == 300
+    # Done between two turns, the plan would have left a handful of them.
+    assert turns > 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,10 @@ from vpnctl.errors import NotFoundError, UsageError
 from vpnctl.model import Allocation
 from vpnctl.ruleset import Compiled, load
 from vpnctl.ruleset.edit import extend, retract
+from vpnctl.ruleset.network import is_network
+
+#: Octets of policy that are checked between two turns of the event loop, some 50 ms of work.
+_AT_ONCE = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,21 @@ def from_files(
     kept = applied.compiled.allocations if applied.compiled else allocations
     compiled = load(files, kept, applied.compiled, among)
     return Candidate(kind, summary, files, compiled, {}, among=among)
+
+
+async def beside(
+    files: Mapping[str, bytes | None], applied: Applied, make: Callable[[], Candidate]
+) -> Candidate:
+    """What ``make`` gives, in a thread where that is much work, so that routes go on meanwhile.
+
+    ``files``: those that may differ from the applied ones.
+    """
+    known = applied.files
+    differing = [path for path, content in files.items() if known.get(path) is not content]
+    octets = sum(len(files[path] or b"") for path in differing)
+    if any(is_network(path) for path in differing):
+        octets += sum(map(len, known.values()))  # every VPN is checked against it
+    return make() if octets <= _AT_ONCE else await asyncio.to_thread(make)
 
 
 def some_files(on_disk: Mapping[str, bytes | None], applied: Applied) -> Candidate:

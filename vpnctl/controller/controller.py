@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from vpnctl.controller.candidate import (
     NOTHING,
     Applied,
     Candidate,
+    beside,
     edited,
     from_files,
     restored,
@@ -200,9 +202,12 @@ class Controller(Queries):
                 hint="there are apply, extend, retract and rollback",
             )
         if request.files:
-            return some_files(self._directory.some(request.files), self._applied)
+            some = self._directory.some(request.files)
+            return await beside(some, self._applied, partial(some_files, some, self._applied))
         files = self._directory.read()
-        return from_files("apply", f"apply {self._directory.path}", files, self._applied)
+        summary = f"apply {self._directory.path}"
+        make = partial(from_files, "apply", summary, files, self._applied)
+        return await beside(files, self._applied, make)
 
     async def _restored(self, number: int | None, kind: str) -> Candidate:
         assert self._applied.number is not None
@@ -213,7 +218,8 @@ class Controller(Queries):
         if number is None:
             number = await asyncio.to_thread(self._one_before)
         files = self._directory.shown(await asyncio.to_thread(self._store.files, number))
-        return restored(kind, number, files, self._applied)
+        make = partial(restored, kind, number, files, self._applied)
+        return await beside(files, self._applied, make)
 
     def _one_before(self) -> int:
         """What a rollback that names no revision goes back to."""

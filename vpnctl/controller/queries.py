@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 from vpnctl import __version__
 from vpnctl.controller import present, views
-from vpnctl.controller.candidate import Applied, from_files
+from vpnctl.controller.candidate import Applied, beside, from_files
 from vpnctl.controller.directory import PolicyDirectory
 from vpnctl.controller.events import EventHub, utc_text
 from vpnctl.controller.metrics import Metrics
@@ -71,7 +72,9 @@ class Queries:
     async def check(self) -> tuple[views.Problem, ...]:
         """Every mistake of the policy directory as it is on disk now."""
         try:
-            from_files("apply", "", self._directory.read(), self._applied)
+            files = self._directory.read()
+            make = partial(from_files, "apply", "", files, self._applied)
+            await beside(files, self._applied, make)
         except PolicyError as error:
             return present.problems(error)
         return ()

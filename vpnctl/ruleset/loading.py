@@ -23,7 +23,7 @@ from vpnctl.ruleset.claims import ROUTE_TARGET, VNI, Claims
 from vpnctl.ruleset.document import DocumentError, parse
 from vpnctl.ruleset.draft import Draft, Extranet, Member, draft, name_in
 from vpnctl.ruleset.mistake import Mistake, choices, suggestion
-from vpnctl.ruleset.network import NETWORK_FILES, NetworkView, read_network
+from vpnctl.ruleset.network import NETWORK_FILES, NetworkView, is_network, read_network
 from vpnctl.ruleset.numbers import vlan_space
 from vpnctl.ruleset.reading import read
 from vpnctl.ruleset.vpn_file import VpnFile
@@ -160,16 +160,12 @@ def policy_error(mistakes: Iterable[Mistake]) -> PolicyError:
     )
 
 
-def _is_network(path: str) -> bool:
-    return path.rsplit("/", 1)[-1] in NETWORK_FILES
-
-
 def _begin(files: Mapping[str, bytes], allocations: Iterable[Allocation]) -> _State:
     """A state that knows the network and no VPN yet.
 
     Raises `PolicyError` where there is no network to check VPNs against.
     """
-    candidates = sorted(path for path in files if _is_network(path))
+    candidates = sorted(path for path in files if is_network(path))
     if not candidates:
         directory = next((path.rpartition("/") for path in sorted(files)), ("", "", ""))
         missing = Mistake(
@@ -189,7 +185,7 @@ def _begin(files: Mapping[str, bytes], allocations: Iterable[Allocation]) -> _St
 def _shapes(files: Mapping[str, bytes]) -> Iterable[Mistake]:
     """What can be said of the VPN files without a network."""
     for path in sorted(files):
-        if not _is_network(path):
+        if not is_network(path):
             try:
                 yield from read(VpnFile, path, parse(path, files[path])).mistakes
             except DocumentError as error:
@@ -257,7 +253,7 @@ class _Loading:
     def _bring_in(self, path: str) -> None:
         """Parse and check a file on its own, then against those that are in."""
         state = self._state
-        if _is_network(path):
+        if is_network(path):
             self._mistakes.append(
                 Mistake(
                     Place(path, 1),

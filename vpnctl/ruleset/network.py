@@ -28,6 +28,12 @@ from vpnctl.ruleset.values import MAX_VLAN
 #: File names that mean the network and not a VPN.
 NETWORK_FILES = ("network.yaml", "network.yml")
 
+
+def is_network(path: str) -> bool:
+    """Whether a policy file of this name describes the network."""
+    return path.rsplit("/", 1)[-1] in NETWORK_FILES
+
+
 _STAND_IN = parse_text(
     "network.yaml",
     "{asn: 64999, router_id: 192.0.2.1, listen: [192.0.2.1, '2001:db8::1'],"
