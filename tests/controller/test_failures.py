@@ -33,7 +33,7 @@ async def test_a_full_disk_before_the_commit(running: Stage) -> None:
     stage = running
     told = {name: len(pe.raw.updates) for name, pe in stage.pes.items()}
     store = stage.running._store
-    with store._database.engine.connect() as connection:
+    with store._database.transaction() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
     stage.write("e9.yaml", "vpn: E9\nservice: l3vpn\nsites: [e1-hq]\n" + "# long\n" * 20_000)
@@ -43,7 +43,7 @@ async def test_a_full_disk_before_the_commit(running: Stage) -> None:
     stage.path("e9.yaml").unlink()
     await unchanged(stage)
     assert {name: len(pe.raw.updates) for name, pe in stage.pes.items()} == told
-    with store._database.engine.connect() as connection:
+    with store._database.transaction() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
     await stage.extend()
     await stage.settled()
