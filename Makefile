@@ -5,14 +5,14 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
-.PHONY: help demo test check format bench-routes clean
+.PHONY: help demo lab-demo lab-packages test check format bench-routes bench-stories bench-lab bench-sidecar clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 # A stamp is older than the packaging files after they change: install again then.
-$(RUN): setup.cfg pyproject.toml
+$(RUN): setup.cfg pyproject.toml setup.py $(wildcard vpnctl/sidecar/elimination/kernel/*.c)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "vpnctl needs Python 3.11 or newer, '$(PYTHON)' is older: make PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || \
@@ -28,6 +28,12 @@ $(DEV): $(RUN)
 
 demo: $(RUN)  ## a route server and three PEs on loopback; a rewritten route on the screen
 	@$(BIN)/vpnctl demo
+
+lab-packages:
+	@./lab/install
+
+lab-demo: lab-packages $(RUN)  ## real routers in namespaces, a ping that gets through; needs root
+	@$(BIN)/vpnctl lab demo
 
 test: $(DEV)  ## everything: lint, types, all tests; what lacks a package or root says so
 	@PYTHON=$(BIN)/python ./tests/run-all
@@ -46,5 +52,22 @@ bench-routes: $(DEV)  ## speed beside BIRD, FRR and GoBGP; writes lab/bench/RESU
 	@$(BIN)/python -m lab.bench.routes
 	@$(BIN)/python -m lab.bench.report
 
+bench-lab: lab-packages $(DEV)  ## the lab of the paper's testbed: up, down, memory; needs root
+	@$(BIN)/python -m lab.bench.testbed
+	@$(BIN)/python -m lab.bench.report
+
+bench-sidecar: $(DEV)  ## a guest's memory made small, beside zstd and QEMU; CAPTURES=DIR
+	@$(BIN)/python -m lab.bench.sidecar $(if $(CAPTURES),--captures $(CAPTURES))
+	@$(BIN)/python -m lab.bench.link $(if $(CAPTURES),--captures $(CAPTURES))
+	@$(BIN)/python -m lab.bench.report
+
+bench-wan: $(DEV)  ## rate and delay of an emulated WAN link; needs root, iperf3 and ping
+	@$(BIN)/python -m lab.bench.wan
+	@$(BIN)/python -m lab.bench.report
+
+bench-stories: lab-packages $(DEV)  ## first and last packets, gaps, on real routers; needs root
+	@$(BIN)/python -m lab.bench.stories
+	@$(BIN)/python -m lab.bench.report
+
 clean:  ## remove what was installed and built
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build vpnctl/sidecar/elimination/kernel/*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,12 +5,17 @@
     VpnctlError
      +-- UsageError            2   the command line or the request does not make sense
      +-- PolicyError           3   the policy has mistakes; nothing was applied
+     |    +-- TopologyError     3   a lab's topology file has mistakes; nothing was started
      +-- NotFoundError         4   a VPN, site, peer, route or revision of that name does not exist
      +-- StaleError            5   the base revision moved since the plan was made
      +-- ControllerError       6   the controller cannot be reached or refused
      +-- StoreError            7   the store cannot be read or written
      +-- SessionProcessError   8   the BGP session process failed
      +-- ResourceError         9   a pool is exhausted: targets, VLANs, VE-IDs
+     +-- StreamRefusedError   10   a migration stream is damaged, or uses what is not supported
+     +-- SidecarError         12   a migration's data path failed; the guest runs on at the source
+     |    +-- SidecarProtocolError   the other sidecar sent what no sidecar sends
+     +-- LabError             20   the lab cannot be built, run or reached
 
 Each class carries the exit code that the command line ends with and, per instance, a hint: what
 the reader can do next.  An error that wraps another one is raised ``from`` it.
@@ -98,3 +103,36 @@ class ResourceError(VpnctlError):
 
     exit_code = 9
     code = "resource"
+
+
+class StreamRefusedError(VpnctlError):
+    """A migration stream is damaged, is none, or uses what a sidecar does not support."""
+
+    exit_code = 10
+    code = "stream-refused"
+
+
+class LabError(VpnctlError):
+    """The lab cannot be built, run or reached: a package, a privilege, the kernel, a node."""
+
+    exit_code = 20
+    code = "lab"
+
+
+class SidecarError(VpnctlError):
+    """A migration's data path failed; the guest runs on at the source."""
+
+    exit_code = 12
+    code = "sidecar"
+
+
+class SidecarProtocolError(SidecarError):
+    """The other sidecar sent what no sidecar sends: it is broken, of another version, or lies."""
+
+    code = "sidecar-protocol"
+
+
+class TopologyError(PolicyError):
+    """A lab's topology file has mistakes; ``mistakes`` as in `PolicyError`."""
+
+    code = "topology"

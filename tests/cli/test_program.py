@@ -20,7 +20,7 @@ ESCAPE = "\x1b["
 COMMANDS = [
     *("init", "check", "plan", "apply", "confirm", "rollback", "extend", "retract"),
     *("history", "diff", "show", "explain", "graph", "watch"),
-    *("serve", "status", "demo", "completion"),
+    *("serve", "status", "analyze", "demo", "completion"),
 ]
 SHOW = ["peers", "vpns", "sites", "targets", "rib-in", "rib-out", "revisions"]
 

@@ -6,19 +6,22 @@ An error travels as ``{"schema": "vpnctl/1", "error": {"code", "message", "hint"
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from vpnctl.controller.views import Problem
+from vpnctl.controller.views import Problem, problems
 from vpnctl.errors import (
     ControllerError,
+    LabError,
     NotFoundError,
     PolicyError,
     ResourceError,
     SessionProcessError,
+    SidecarError,
     StaleError,
     StoreError,
+    StreamRefusedError,
     UsageError,
     VpnctlError,
 )
@@ -35,6 +38,9 @@ HTTP_STATUS: dict[type[VpnctlError], int] = {
     StoreError: 503,
     SessionProcessError: 503,
     ResourceError: 507,
+    StreamRefusedError: 422,
+    SidecarError: 503,
+    LabError: 503,
 }
 
 _BY_CODE = {kind.code: kind for kind in HTTP_STATUS}
@@ -43,23 +49,6 @@ _BY_CODE = {kind.code: kind for kind in HTTP_STATUS}
 def http_status(error: VpnctlError) -> int:
     """The status to answer with; 500 for a class that has none."""
     return next((HTTP_STATUS[kind] for kind in type(error).__mro__ if kind in HTTP_STATUS), 500)
-
-
-def problems(mistakes: Iterable[Any]) -> tuple[Problem, ...]:
-    """Mistakes of a policy (`vpnctl.ruleset.Mistake`, or problems already) as problems."""
-    return tuple(
-        mistake
-        if isinstance(mistake, Problem)
-        else Problem(
-            file=mistake.place.file,
-            line=mistake.place.line,
-            column=mistake.place.column,
-            path=mistake.path,
-            message=mistake.message,
-            hint=mistake.hint,
-        )
-        for mistake in mistakes
-    )
 
 
 def to_json(error: VpnctlError) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class MessageType(IntEnum):
     ROUTE_REFRESH = 5
 
 
-_MINIMUM = {
+_MINIMUM: dict[int, int] = {
     MessageType.OPEN: 29,
     MessageType.UPDATE: 23,
     MessageType.NOTIFICATION: 21,
@@ -36,7 +36,7 @@ _MINIMUM = {
     MessageType.ROUTE_REFRESH: 23,
 }
 # RFC 8654 section 3 leaves OPEN and KEEPALIVE out of the extension.
-_MAXIMUM = {MessageType.OPEN: MESSAGE_SIZE, MessageType.KEEPALIVE: HEADER_SIZE}
+_MAXIMUM: dict[int, int] = {MessageType.OPEN: MESSAGE_SIZE, MessageType.KEEPALIVE: HEADER_SIZE}
 
 
 class Fault(NamedTuple):
@@ -124,10 +124,10 @@ def split(octets: bytes, message_size: int) -> Split:
 def _fault(marker: bytes, length: int, kind: int, message_size: int) -> Fault | None:
     if marker != MARKER:
         return Fault(1, 1, b"", "a message began without the marker")
-    minimum = _MINIMUM.get(kind)  # type: ignore[call-overload]
+    minimum = _MINIMUM.get(kind)
     if minimum is None:
         return Fault(1, 3, bytes((kind,)), f"message type {kind} is unknown")
-    maximum = min(message_size, _MAXIMUM.get(kind, message_size))  # type: ignore[call-overload]
+    maximum = min(message_size, _MAXIMUM.get(kind, message_size))
     if not minimum <= length <= maximum:
         name = MessageType(kind).name.replace("_", "-")
         words = f"a message of type {name} claims {length} octets, {minimum} to {maximum} may be"

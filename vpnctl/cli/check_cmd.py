@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from vpnctl.api.errors import problems
 from vpnctl.cli.command import POLICY_PANEL, command
 from vpnctl.cli.output import Format, Output, count, print_document, problem_lines, say
 from vpnctl.cli.settings import default_policies
+from vpnctl.controller.views import problems
 from vpnctl.errors import PolicyError
 
 PolicyDirectory = Annotated[

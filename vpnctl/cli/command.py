@@ -37,6 +37,7 @@ POLICY_PANEL = "Policy"
 CHANGE_PANEL = "Change"
 LOOK_PANEL = "Look"
 CONTROLLER_PANEL = "Controller"
+MIGRATION_PANEL = "Migration"
 OTHER_PANEL = "Other"
 
 _debug: ContextVar[bool] = ContextVar("debug", default=False)

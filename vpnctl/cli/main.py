@@ -10,6 +10,7 @@ import typer
 
 from vpnctl import __version__
 from vpnctl.cli import (
+    analyze_cmd,
     apply_cmd,
     check_cmd,
     completion_cmd,
@@ -19,9 +20,12 @@ from vpnctl.cli import (
     graph_cmd,
     history_cmd,
     init_cmd,
+    lab_cmd,
+    pki_cmd,
     plan_cmd,
     serve_cmd,
     show_cmd,
+    sidecar_cmd,
     status_cmd,
     watch_cmd,
 )
@@ -39,6 +43,9 @@ _EPILOG = """[bold]Exit codes[/bold]
     7  the store cannot be read or written
     8  the BGP session process failed
     9  a pool of numbers is exhausted
+   10  a migration stream is damaged, or uses what is not supported
+   12  a migration's data path failed; the guest runs on at the source
+   20  the lab cannot be built, run or reached
   130  interrupted by Ctrl-C
   141  the reader of the output went away
 
@@ -73,12 +80,13 @@ def options(
         str, typer.Option(envvar="VPNCTL_URL", help="The controller's URL, instead of a socket.")
     ] = "",
     cert: Annotated[
-        Path | None, typer.Option(envvar="VPNCTL_CERT", help="Your certificate (PEM), for --url.")
+        Path | None,
+        typer.Option(envvar="VPNCTL_CERT", help="Your certificate (PEM), for --url and sidecars."),
     ] = None,
     key: Annotated[Path | None, typer.Option(envvar="VPNCTL_KEY", help="Its key (PEM).")] = None,
     ca: Annotated[
         Path | None,
-        typer.Option(envvar="VPNCTL_CA", help="The CA of the controller's certificate (PEM)."),
+        typer.Option(envvar="VPNCTL_CA", help="The CA of the other end's certificate (PEM)."),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
     version: Annotated[
@@ -104,7 +112,11 @@ for _module in (
     watch_cmd,
     serve_cmd,
     status_cmd,
+    pki_cmd,
+    sidecar_cmd,
+    analyze_cmd,
     demo_cmd,
+    lab_cmd,
     completion_cmd,
 ):
     _module.add_to(app)

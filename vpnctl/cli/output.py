@@ -15,8 +15,8 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from vpnctl.api.errors import SCHEMA, problems
-from vpnctl.controller.views import Problem
+from vpnctl.api.errors import SCHEMA
+from vpnctl.controller.views import Problem, problems
 from vpnctl.errors import PolicyError, VpnctlError
 
 

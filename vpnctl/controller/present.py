@@ -8,36 +8,18 @@ from itertools import islice
 from vpnctl.controller import views
 from vpnctl.controller.events import utc_text
 from vpnctl.controller.peers import SessionState
-from vpnctl.errors import PolicyError
 from vpnctl.model import Family, Network, RouteTarget, Ruleset, SiteOfVpn
 from vpnctl.routing import inspect
-from vpnctl.routing.attributes import path_text
+from vpnctl.routing.as_path import path_text
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.nlri import to_text
 from vpnctl.routing.rewrite import Rules, sources
 from vpnctl.routing.table import Path
-from vpnctl.ruleset import Mistake
 from vpnctl.store import Revision
 
 
 def _targets(octets: Iterable[bytes]) -> tuple[str, ...]:
     return tuple(str(RouteTarget(target)) for target in sorted(octets))
-
-
-def problems(error: PolicyError) -> tuple[views.Problem, ...]:
-    """The mistakes of a policy."""
-    return tuple(
-        views.Problem(
-            mistake.place.file,
-            mistake.place.line,
-            mistake.place.column,
-            mistake.path,
-            mistake.message,
-            mistake.hint,
-        )
-        for mistake in error.mistakes
-        if isinstance(mistake, Mistake)
-    )
 
 
 def revision(stored: Revision) -> views.Revision:

@@ -76,7 +76,7 @@ class Queries:
             make = partial(from_files, "apply", "", files, self._applied)
             await beside(files, self._applied, make)
         except PolicyError as error:
-            return present.problems(error)
+            return views.problems(error.mistakes)
         return ()
 
     def events(self) -> AsyncIterator[views.Event]:

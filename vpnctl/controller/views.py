@@ -8,7 +8,9 @@ them (see `vpnctl.routing.nlri`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from vpnctl.planning.plan import (
     AllocationChange,
@@ -53,6 +55,23 @@ class Problem:
     path: str
     message: str
     hint: str
+
+
+def problems(mistakes: Iterable[Any]) -> tuple[Problem, ...]:
+    """Mistakes of a policy (`vpnctl.ruleset.Mistake`, or problems already) as problems."""
+    return tuple(
+        mistake
+        if isinstance(mistake, Problem)
+        else Problem(
+            file=mistake.place.file,
+            line=mistake.place.line,
+            column=mistake.place.column,
+            path=mistake.path,
+            message=mistake.message,
+            hint=mistake.hint,
+        )
+        for mistake in mistakes
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,6 @@ from vpnctl.routing.as_path import (
     octets_of,
     segments_of,
 )
-from vpnctl.routing.as_path import path_text as path_text
 
 OPTIONAL, TRANSITIVE, PARTIAL, EXTENDED_LENGTH = 0x80, 0x40, 0x20, 0x10
 _MEANINGFUL = OPTIONAL | TRANSITIVE | PARTIAL
@@ -121,7 +120,7 @@ class Attributes(NamedTuple):
 
     @property
     def as_path(self) -> bytes:
-        """AS_PATH in four octets per number; `path_text` writes it."""
+        """AS_PATH in four octets per number; `as_path.path_text` writes it."""
         return self.path.octets
 
     @property

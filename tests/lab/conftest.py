@@ -1,0 +1,3 @@
+"""The lab's tests: ``lab`` builds one, see `tests.support.lab`."""
+
+from tests.support.lab import lab as lab

@@ -1,0 +1,114 @@
+"""As much effort as the link makes worth while."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vpnctl.sidecar.elimination.pace import (
+    BELIEFS,
+    PROBE_EVERY,
+    Effort,
+    Measure,
+    Pace,
+    choose,
+)
+
+MBIT = 1_000_000 / 8
+rates = st.floats(1e3, 1e11)
+
+
+@pytest.mark.parametrize(
+    ("megabits", "effort"),
+    [(10, Effort.ALL), (100, Effort.ALL), (10_000, Effort.NONE), (100_000, Effort.NONE)],
+)
+def test_slow_links_are_worth_everything_and_fast_ones_nothing(
+    megabits: int, effort: Effort
+) -> None:
+    assert choose(megabits * MBIT, BELIEFS, Effort.ALL) is effort
+    assert choose(megabits * MBIT, BELIEFS, Effort.NONE) is effort
+
+
+def test_what_does_not_shrink_is_not_worth_the_work_on_a_fast_link() -> None:
+    random = {effort: Measure(measure.speed, 1.0) for effort, measure in BELIEFS.items()}
+    assert choose(8_000 * MBIT, random, Effort.ALL) is Effort.NONE
+    # On a slow one it costs nothing to go on trying.
+    assert choose(100 * MBIT, random, Effort.ALL) is Effort.ALL
+
+
+@given(
+    link=rates,
+    measures=st.fixed_dictionaries(
+        {effort: st.builds(Measure, rates, st.floats(0.001, 1.1)) for effort in Effort}
+    ),
+    present=st.sampled_from(Effort),
+)
+def test_the_choice_is_never_much_worse_than_the_best_and_settles(
+    link: float, measures: dict[Effort, Measure], present: Effort
+) -> None:
+    chosen = choose(link, measures, present)
+    best = max(measure.throughput(link) for measure in measures.values())
+    assert measures[chosen].throughput(link) >= 0.85 * best
+    assert choose(link, measures, chosen) >= chosen
+    settled = choose(link, measures, choose(link, measures, chosen))
+    assert choose(link, measures, settled) is settled
+
+
+def test_everything_is_done_until_the_link_is_known() -> None:
+    pace = Pace()
+    pace.worked(Effort.ALL, 1 << 20, 1 << 18, 0.01)
+    assert pace.next() is Effort.ALL
+
+
+def test_a_link_that_turns_out_to_be_fast_ends_the_work() -> None:
+    pace = Pace()
+    pace.unhindered(10_000_000, 0.008)
+    assert pace.next() is Effort.NONE
+
+
+def test_a_link_that_becomes_slow_begins_it_again() -> None:
+    pace = Pace()
+    pace.unhindered(10_000_000, 0.008)
+    assert pace.next() is Effort.NONE
+    for _ in range(20):
+        pace.carried(1_250_000, 0.1)
+    assert pace.next() is Effort.ALL
+
+
+def test_an_effort_not_in_use_is_tried_now_and_then() -> None:
+    pace = Pace()
+    pace.unhindered(10_000_000, 0.008)
+    tried = []
+    for _ in range(4 * PROBE_EVERY // (8 << 20)):
+        effort = pace.next()
+        tried.append(effort)
+        pace.worked(effort, 8 << 20, 8 << 20, 0.005 if effort is Effort.NONE else 0.05)
+    assert {Effort.ALL, Effort.ELIMINATE} <= set(tried)
+    assert tried.count(Effort.NONE) > 0.9 * len(tried)
+
+
+def test_content_that_begins_to_repeat_is_noticed_by_a_trial() -> None:
+    pace = Pace()
+    pace.unhindered(1_000_000, 0.001)
+    assert pace.next() is Effort.NONE
+    pace.worked(Effort.ALL, 1 << 20, 1 << 12, 0.0005)
+    assert pace.next() is Effort.ALL
+
+
+def test_speeds_are_averaged_as_times() -> None:
+    pace = Pace()
+    pace.worked(Effort.ALL, 1_000_000, 500_000, 0.01)
+    assert pace.measures[Effort.ALL] == Measure(1e8, 0.5)
+    pace.worked(Effort.ALL, 1_000_000, 1_000_000, 0.02)
+    assert pace.measures[Effort.ALL].speed == pytest.approx(1 / (0.9 / 1e8 + 0.1 / 0.5e8))
+    assert pace.measures[Effort.ALL].ratio == pytest.approx(0.55)
+
+
+def test_no_time_and_no_octets_teach_nothing() -> None:
+    pace = Pace()
+    pace.worked(Effort.ALL, 0, 0, 1.0)
+    pace.worked(Effort.ALL, 100, 100, 0.0)
+    pace.carried(0, 1.0)
+    pace.carried(10, 0.0)
+    assert (dict(pace.measures), pace.link) == (dict(BELIEFS), None)

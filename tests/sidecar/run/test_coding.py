@@ -1,0 +1,161 @@
+"""What goes into the source's codec comes out of the destination's, or is never let through."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.sidecar.stream.samples import SAMPLES, sample
+from vpnctl.errors import SidecarError, SidecarProtocolError, StreamRefusedError
+from vpnctl.sidecar.elimination import Effort, Options, SiteCache
+from vpnctl.sidecar.run.agreement import Agreed, SourceAgreement, answer_to
+from vpnctl.sidecar.run.decoding import Decoding
+from vpnctl.sidecar.run.encoding import Encoding
+from vpnctl.sidecar.wan.messages import Check, Payload
+
+MIB = 1 << 20
+SMALL = {"cache_size": MIB, "window_log": 20}
+OPTIONS = {
+    "all": Options(site=False, **SMALL),
+    "zstd": Options.zstd_long(),
+    "none": Options.pass_through(),
+}
+
+
+def encoded(
+    encoding: Encoding,
+    octets: bytes,
+    chance: random.Random,
+    efforts: Sequence[Effort] = tuple(Effort),
+) -> list[Payload | Check]:
+    """Messages for ``octets``, in pieces of any size, flushed now and then."""
+    messages, begin = [], 0
+    while begin < len(octets):
+        end = begin + chance.choice((1, 100, 5000, 100_000))
+        work = [encoding.eliminate(octets[begin:end], chance.choice(efforts))]
+        if chance.random() < 0.2:
+            work.append(encoding.flush())
+        for one in work:
+            messages += encoding.compress(one).messages
+        begin = end
+    messages += encoding.compress(encoding.finish()).messages
+    assert all(isinstance(one, Payload | Check) for one in messages)
+    return [one for one in messages if isinstance(one, Payload | Check)]
+
+
+def let_through(decoding: Decoding, messages: list[Payload | Check]) -> Iterator[memoryview]:
+    for message in messages:
+        yield from decoding.rebuild(decoding.decompress(message))
+
+
+def decoded(decoding: Decoding, messages: list[Payload | Check]) -> bytes:
+    return b"".join(let_through(decoding, messages))
+
+
+@pytest.mark.parametrize("stages", OPTIONS)
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_real_stream_comes_out_as_it_went_in(stages: str, name: str) -> None:
+    agreed = Agreed(OPTIONS[stages], None)
+    octets = sample(name)
+    messages = encoded(Encoding(agreed), octets, random.Random(name))
+    assert decoded(Decoding(agreed), messages) == octets
+
+
+@pytest.mark.parametrize("stages", OPTIONS)
+def test_nothing_wrong_is_let_through(stages: str) -> None:
+    """A payload exchanged for another one: what is let through is a beginning of the stream."""
+    agreed, octets = Agreed(OPTIONS[stages], None), sample(SAMPLES[0])
+    for seed in range(40):
+        chance = random.Random(seed)
+        messages = encoded(Encoding(agreed), octets, chance)
+        payloads = [at for at, one in enumerate(messages) if isinstance(one, Payload)]
+        at = chance.choice(payloads)
+        changed = bytearray(messages[at].octets)  # type: ignore[union-attr]
+        changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+        messages[at] = Payload(bytes(changed))
+        got: list[memoryview] = []
+        with pytest.raises(SidecarProtocolError):
+            got.extend(let_through(Decoding(agreed), messages))
+        assert octets.startswith(b"".join(got))
+        assert sum(map(len, got)) < len(octets)
+
+
+def test_octets_without_a_check_are_not_collected_for_ever() -> None:
+    agreed = Agreed(Options.pass_through(), None)
+    encoding, decoding = Encoding(agreed), Decoding(agreed)
+    (payload,) = encoding.compress(encoding.eliminate(bytes(MIB))).messages
+    assert isinstance(payload, Payload)
+    for _ in range(32):
+        assert decoding.rebuild(decoding.decompress(payload)) == []
+    with pytest.raises(SidecarProtocolError, match="without a check"):
+        decoding.rebuild(decoding.decompress(payload))
+
+
+def test_what_is_no_migration_stream_is_refused_where_pages_are_looked_at() -> None:
+    with pytest.raises(StreamRefusedError):
+        Encoding(Agreed(OPTIONS["all"], None)).eliminate(b"GET / HTTP/1.1\r\n")
+
+
+def test_two_sites_with_a_cache_agree(tmp_path: Path) -> None:
+    here, there = (SiteCache(tmp_path / name, 64 * MIB) for name in ("here", "there"))
+    options = Options(**SMALL)
+    octets = sample(SAMPLES[0])
+    sizes = []
+    for _ in range(2):
+        source = SourceAgreement(options, here)
+        answer, at_destination = answer_to(source.offer, 64 * MIB, there)
+        at_source = source.agree(answer)
+        messages = encoded(Encoding(at_source), octets, random.Random(1), [Effort.ALL])
+        decoding = Decoding(at_destination)
+        assert decoded(decoding, messages) == octets
+        decoding.finish()
+        for agreed in (at_source, at_destination):
+            agreed.close()
+        sizes.append(sum(len(one.octets) for one in messages if isinstance(one, Payload)))
+    assert sizes[1] < sizes[0] / 2
+
+
+def test_a_site_without_a_cache_does_without(tmp_path: Path) -> None:
+    source = SourceAgreement(Options(**SMALL), SiteCache(tmp_path / "here", 64 * MIB))
+    answer, at_destination = answer_to(source.offer, 64 * MIB, None)
+    assert source.agree(answer) == at_destination == Agreed(Options(site=False, **SMALL), None)
+
+
+def test_a_source_that_wants_too_much_memory_is_refused() -> None:
+    options = Options(site=False)
+    offer, takes = SourceAgreement(options, None).offer, options.memory >> 20
+    answer_to(offer, options.memory, None)
+    with pytest.raises(SidecarError, match=f"take {takes} MiB of memory.* are allowed there"):
+        answer_to(offer, options.memory - 1, None)
+
+
+GOOD = SourceAgreement(Options(site=False), None).offer
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [
+        {},
+        {"options": GOOD["options"]},
+        GOOD | {"more": 1},
+        GOOD | {"options": "all"},
+        GOOD | {"options": {}},
+        GOOD | {"options": GOOD["options"] | {"level": "1"}},
+        GOOD | {"options": GOOD["options"] | {"level": 99}},
+        GOOD | {"site": {}},
+    ],
+)
+def test_an_agreement_that_makes_no_sense_is_refused(codec: dict[str, object]) -> None:
+    with pytest.raises(SidecarProtocolError):
+        answer_to(codec, 1 << 40, None)
+    with pytest.raises(SidecarProtocolError):
+        SourceAgreement(Options(site=False), None).agree(codec)
+
+
+def test_an_answer_with_other_stages_is_refused() -> None:
+    other = SourceAgreement(Options.zstd_long(), None).offer
+    with pytest.raises(SidecarProtocolError, match="other stages than were offered"):
+        SourceAgreement(Options(site=False), None).agree(other)

@@ -1,0 +1,67 @@
+"""What a test guest boots: a kernel of the distribution, and an image made here around agent.c."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+AGENT_SOURCE = Path(__file__).parent.parent / "guests" / "agent.c"
+#: Where tests/guests/fetch puts a kernel.
+FETCHED = Path("/var/cache/vpnctl/guest-kernel")
+
+_DIRECTORY, _FILE, _CHARACTER_DEVICE = 0o040755, 0o100755, 0o020600
+
+
+class MissingError(Exception):
+    """Something that guests need is not installed; the message says what."""
+
+
+def kernel() -> Path:
+    """A kernel to boot: of the environment, fetched, or the machine's own."""
+    named = os.environ.get("VPNCTL_GUEST_KERNEL")
+    places = (
+        [Path(named)] if named else [*FETCHED.glob("vmlinuz*"), *Path("/boot").glob("vmlinuz*")]
+    )
+    readable = sorted(place for place in places if os.access(place, os.R_OK))
+    if not readable:
+        raise MissingError("a kernel for guests is not installed: run tests/guests/fetch")
+    return readable[-1]
+
+
+def build_image(directory: Path, files: Mapping[str, Path] | None = None) -> Path:
+    """An image for ``-initrd``: the agent, and ``files`` (name: source) in /files."""
+    if shutil.which("gcc") is None:
+        raise MissingError("gcc is not installed")
+    agent = directory / "agent"
+    subprocess.run(
+        ["gcc", "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-o", agent, AGENT_SOURCE],
+        check=True,
+    )
+    image = directory / "image.cpio"
+    with image.open("wb") as out:
+        out.write(_entry("dev", _DIRECTORY))
+        out.write(_entry("dev/console", _CHARACTER_DEVICE, device=(5, 1)))
+        out.write(_entry("files", _DIRECTORY))
+        out.write(_entry("init", _FILE, agent.read_bytes()))
+        for name, source in (files or {}).items():
+            out.write(_entry(f"files/{name}", _FILE, source.read_bytes()))
+        out.write(_entry("TRAILER!!!", 0))
+    return image
+
+
+def _entry(name: str, mode: int, content: bytes = b"", device: tuple[int, int] = (0, 0)) -> bytes:
+    """A member of a cpio archive of the format "newc" (Linux, driver-api/early-userspace)."""
+    named = name.encode() + b"\0"
+    inode, owner, group, links, time = 0, 0, 0, 1, 0
+    numbers = (
+        inode, mode, owner, group, links, time, len(content), 0, 0, *device, len(named), 0,
+    )  # fmt: skip
+    header = b"070701" + b"".join(b"%08X" % number for number in numbers) + named
+    return _aligned(header) + _aligned(content)
+
+
+def _aligned(octets: bytes) -> bytes:
+    return octets + bytes(-len(octets) % 4)

@@ -1,0 +1,1 @@
+"""The commands of ``vpnctl pki``, one file each."""

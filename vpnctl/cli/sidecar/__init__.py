@@ -1,0 +1,1 @@
+"""The commands of ``vpnctl sidecar``, one file each."""

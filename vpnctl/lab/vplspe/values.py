@@ -1,0 +1,116 @@
+"""What a VPLS PE knows, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
+
+from vpnctl.lab.vplspe.labels import LabelBlock
+from vpnctl.model import RouteDistinguisher, RouteTarget
+
+#: Encapsulation of the layer 2 info extended community (RFC 4761 section 3.2.4).
+ENCAPSULATION_VPLS = 19
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    """A route server.  ``passive``: it connects to us."""
+
+    address: IPv4Address
+    asn: int
+    port: int
+    passive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VpnAtPe:
+    """A VPN at this PE: its VE, its bridge and its ports.
+
+    ``vlan``: the tag of its frames at the ports, ``None`` for untagged ones.
+    """
+
+    name: str
+    rd: RouteDistinguisher
+    imports: frozenset[RouteTarget]
+    exports: tuple[RouteTarget, ...]
+    ve_id: int
+    block: LabelBlock
+    bridge: str
+    interfaces: tuple[str, ...]
+    vlan: int | None
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeConfig:
+    """``address``: where sessions and pseudowires begin; ``hold_time``: seconds.
+
+    ``underlay``: where next hops may lie, empty for anywhere.
+    """
+
+    router_id: IPv4Address
+    address: IPv4Address
+    asn: int
+    hold_time: int
+    neighbors: tuple[Neighbor, ...]
+    underlay: tuple[IPv4Network, ...]
+    vpns: tuple[VpnAtPe, ...]
+
+
+class Layer2Info(NamedTuple):
+    """RFC 4761 section 3.2.4; ``mtu`` in octets, 0 for not said."""
+
+    encapsulation: int
+    mtu: int
+
+
+class NlriKey(NamedTuple):
+    """What identifies a VE's route (RFC 4761 section 3.2.2); written as the controller does."""
+
+    rd: str
+    ve_id: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.rd}:ve{self.ve_id}@{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class VeRoute:
+    """A VE as its PE announced it; ``next_hop`` as it was written."""
+
+    key: NlriKey
+    block: LabelBlock
+    next_hop: str
+    targets: frozenset[RouteTarget]
+    local_preference: int
+    layer2: Layer2Info | None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Pseudowire:
+    """To the VE ``ve_id`` of a VPN: frames from it have the label ``receive``, frames to it go to
+    ``peer`` with the label ``transmit``.
+    """
+
+    vpn: str
+    ve_id: int
+    peer: IPv4Address
+    receive: int
+    transmit: int
+
+    @property
+    def device(self) -> str:
+        """Its network device; a label is given out once, so the name is unique."""
+        return f"pw{self.receive}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Refusal:
+    """A route that a VPN's import targets ask for and that cannot be used."""
+
+    vpn: str
+    route: str
+    neighbor: str
+    why: str

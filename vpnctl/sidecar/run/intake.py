@@ -1,0 +1,59 @@
+"""What QEMU writes, read ahead by a bounded amount."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+_READ = 256 * 1024
+
+
+class Intake:
+    """Reads QEMU's socket; `run` it in a task of its own.
+
+    ``ahead``: octets to be read before anybody takes them; it may be changed at any time.
+    """
+
+    def __init__(self, qemu: socket.socket, ahead: int) -> None:
+        self.ahead = ahead
+        self.ended = False
+        #: Octets that QEMU wrote.
+        self.octets = 0
+        self._qemu = qemu
+        self._parts: list[bytes] = []
+        self._held = 0
+        self._filled = asyncio.Event()
+        self._emptied = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until QEMU closes its side."""
+        loop = asyncio.get_running_loop()
+        try:
+            while octets := await loop.sock_recv(self._qemu, min(_READ, self.ahead)):
+                self.octets += len(octets)
+                self._parts.append(octets)
+                self._held += len(octets)
+                self._filled.set()
+                while self._held >= self.ahead:
+                    self._emptied.clear()
+                    await self._emptied.wait()
+        except ConnectionError:
+            # QEMU was killed: the same as an end, for the migration.
+            pass
+        finally:
+            self.ended = True
+            self._filled.set()
+
+    async def filled(self) -> None:
+        """Return when there is something to take, or nothing will come any more."""
+        await self._filled.wait()
+
+    def take(self) -> bytes:
+        """All that is there; may be empty."""
+        octets = b"".join(self._parts)
+        self._parts.clear()
+        self._held = 0
+        if not self.ended:
+            self._filled.clear()
+        self._emptied.set()
+        return octets

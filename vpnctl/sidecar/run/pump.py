@@ -1,0 +1,84 @@
+"""The source's QEMU to the peer: read, eliminate, compress, send, side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from vpnctl.sidecar.elimination import Effort
+from vpnctl.sidecar.run.encoding import Encoded, Encoding, Work
+from vpnctl.sidecar.run.intake import Intake
+from vpnctl.sidecar.run.steering import Pieces, Steering
+from vpnctl.sidecar.run.tasks import Pipe, first_of, stage, together, worker
+from vpnctl.sidecar.wan.lifeline import Lifeline
+from vpnctl.sidecar.wan.messages import End
+
+
+class Pump:
+    """One migration's stream; each step is a task, with one piece of work between two of them.
+
+    What QEMU may believe to have arrived is thus bounded: what is read ahead, two pieces of work,
+    and what the lifeline lets wait.
+    """
+
+    def __init__(
+        self, intake: Intake, encoding: Encoding, lifeline: Lifeline, adaptive: bool
+    ) -> None:
+        self._intake = intake
+        self._encoding = encoding
+        self._lifeline = lifeline
+        self._steering = Steering(adaptive, time.monotonic())
+        self._pieces = Pieces(time.monotonic())
+        self._compressing: Pipe[Work] = Pipe()
+        self._sending: Pipe[Encoded] = Pipe()
+
+    async def run(self) -> None:
+        """Until QEMU closes and everything is queued; raises what any step raises."""
+        async with worker("eliminate") as eliminator, worker("compress") as compressor:
+            await together(
+                self._intake.run(),
+                self._eliminate(eliminator),
+                stage(self._compressing, compressor, self._encoding.compress, self._sending),
+                self._send(),
+            )
+
+    async def _eliminate(self, pool: ThreadPoolExecutor) -> None:
+        loop, encoding = asyncio.get_running_loop(), self._encoding
+        while True:
+            if encoding.waiting:
+                # What the codec holds back for company goes when the link has nothing to do.
+                await first_of(self._intake.filled(), self._idle())
+            else:
+                await self._intake.filled()
+            octets = self._intake.take()
+            if octets:
+                effort = self._steer()
+                work = await loop.run_in_executor(pool, encoding.eliminate, octets, effort)
+                await self._compressing.put(work)
+            if not octets and self._intake.ended:
+                await self._compressing.put(await loop.run_in_executor(pool, encoding.finish))
+                await self._compressing.close()
+                return
+            if not octets or encoding.waiting >= self._pieces.size:
+                await self._compressing.put(await loop.run_in_executor(pool, encoding.flush))
+
+    def _steer(self) -> Effort:
+        now = time.monotonic()
+        carried, busy_s = self._lifeline.carried
+        self._pieces.taken(self._intake.octets, busy_s, now)
+        self._intake.ahead = self._pieces.size
+        self._steering.link(carried, busy_s, now)
+        return self._steering.effort()
+
+    async def _idle(self) -> None:
+        await self._compressing.emptied()
+        await self._sending.emptied()
+        await self._lifeline.drained()
+
+    async def _send(self) -> None:
+        async for encoded in self._sending:
+            self._steering.encoded(encoded)
+            for message in encoded.messages:
+                await self._lifeline.send(message)
+        await self._lifeline.send(End())

@@ -1,0 +1,462 @@
+"""Keeps one migration's transfer going over as many connections as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from vpnctl.errors import SidecarError, SidecarProtocolError, VpnctlError
+from vpnctl.sidecar.wan.bucket import TokenBucket
+from vpnctl.sidecar.wan.connection import (
+    Arrived,
+    Connection,
+    ConnectionEvent,
+    PeerAborted,
+    PeerLeft,
+)
+from vpnctl.sidecar.wan.greeting import Greeting
+from vpnctl.sidecar.wan.messages import Message, MessageReader, Payload, Return, encode
+from vpnctl.sidecar.wan.pace import Pace
+from vpnctl.sidecar.wan.stream import Stream
+from vpnctl.sidecar.wan.transfer import Transfer
+
+#: Reading stops while so many octets of messages wait to be taken.
+_INBOX = 2 * 1024 * 1024
+#: Seconds that the last words of either side are given.
+_LAST_WORDS_S = 2.0
+#: Seconds that a side which has said everything waits for the other's goodbye.
+_GOODBYE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a migration may take.
+
+    ``window``: octets kept until the peer acknowledges them; ``queue``: octets that wait to be
+    sent before the source's QEMU has to; ``connect_s``: seconds to meet the peer at first, None to
+    wait for ever; ``resume_s``: seconds after a cut within which the connection must be made
+    again; ``keepalive_s``: seconds of silence after which each side says that it is there; a peer
+    that was silent for three times as long is given up.
+    """
+
+    window: int = 32 * 1024 * 1024
+    queue: int = 256 * 1024
+    connect_s: float | None = 30.0
+    resume_s: float = 60.0
+    keepalive_s: float = 3.0
+
+    @property
+    def silence_s(self) -> float:
+        return 3 * self.keepalive_s
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Of all connections of a migration so far.
+
+    ``sent`` and ``received``: octets of records (TLS adds 22 for each 16 KiB and some 3,000 for
+    each connection); ``cuts``: connections lost; ``cut_s``: seconds without one.
+    """
+
+    sent: int = 0
+    received: int = 0
+    cuts: int = 0
+    cut_s: float = 0.0
+
+
+class CutError(Exception):
+    """A connection is of no more use, or was not made; the next one may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A connection on which the peer has greeted; ``rest``: what the peer said behind its greeting,
+    to be read once the connection is open."""
+
+    stream: Stream
+    connection: Connection
+    peer: Greeting
+    rest: Iterator[ConnectionEvent]
+
+
+class Meeting(Protocol):
+    """Where connections come from, see `vpnctl.sidecar.wan.meeting`."""
+
+    async def meet(self, received: int) -> Met:
+        """The next connection; ``received``: octets of the peer's stream that have arrived.
+
+        Raises `CutError` when there was none and to try again makes sense, `SidecarError` when
+        not.
+        """
+
+    async def replaced(self) -> None:
+        """Return when the peer has come again, because it lost the present connection."""
+
+    async def close(self) -> None:
+        """Meet nobody any more."""
+
+
+def incarnation() -> str:
+    """A name for this process that no other has."""
+    return secrets.token_hex(8)
+
+
+class Lifeline:
+    """One end of a migration's transfer: `send` and `receive` while it is `kept`.
+
+    Whatever waits here raises the reason, a `SidecarError` or what `abort` was given, once the
+    migration has failed.
+    """
+
+    def __init__(
+        self,
+        meeting: Meeting,
+        limits: Limits,
+        bucket: TokenBucket,
+        reader: MessageReader,
+    ) -> None:
+        self.limits = limits
+        self.traffic = Traffic()
+        self.transfer = Transfer(limits.window)
+        self.connected = False
+        self._meeting = meeting
+        self._bucket = bucket
+        self._reader = reader
+        self._pace = Pace()
+        self._connection: Connection | None = None
+        self._inbox: deque[tuple[Message, int]] = deque()
+        self._inbox_size = 0
+        self._failure: VpnctlError | None = None
+        self._leaving = False
+        self._staying = False
+        # Why the last attempt to meet the peer came to nothing.
+        self._why_not = ""
+        self._ended = asyncio.Event()
+        # Set, and replaced by a new one, whenever something changed that somebody may wait for.
+        self._changed = asyncio.Event()
+
+    @property
+    def rate(self) -> float | None:
+        """The limit in octets per second."""
+        return self._bucket.rate
+
+    @property
+    def carried(self) -> tuple[int, float]:
+        """Octets that were sent, and seconds in which there was something to send."""
+        return self._pace.octets, self._pace.busy_s
+
+    @contextlib.asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Keeps connections while the block runs; at its end all must be said (`leave`, `stay`).
+
+        A `VpnctlError` in the block, or the end of the task, is told to the peer.
+        """
+        running = asyncio.create_task(self._run())
+        try:
+            try:
+                yield
+            except asyncio.CancelledError:
+                await self._abort(SidecarError("it was stopped by its operator"))
+                raise
+            except VpnctlError as error:
+                await self._abort(error)
+                raise
+            await running
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    async def connect(self) -> None:
+        """Return when the peer is there."""
+        await self._until(lambda: self.connected)
+
+    async def drained(self) -> None:
+        """Return when nothing waits to be sent."""
+        await self._until(lambda: not self.transfer.unsent)
+
+    async def failed(self) -> None:
+        """Never return; for those who wait for something else beside."""
+        await self._until(lambda: False)
+
+    async def send(self, message: Message) -> None:
+        """Queue a message as soon as there is room."""
+        await self._until(self._has_room)
+        for part in encode(message):
+            self.transfer.put(part)
+        self._tell()
+
+    async def receive(self) -> Message:
+        """The next message of the peer; those that came before a failure come first."""
+        while not self._inbox:
+            await self._until(lambda: bool(self._inbox))
+        message, size = self._inbox.popleft()
+        self._inbox_size -= size
+        self._tell()
+        return message
+
+    def set_rate(self, rate: float | None) -> None:
+        """Limit what is sent, in octets per second, from now on; None: no limit."""
+        self._bucket.set_rate(rate, time.monotonic())
+        self._tell()
+
+    def leave(self) -> None:
+        """All is done: say goodbye, without what still waits, and keep no more connections."""
+        self._leaving = self._staying = True
+        self._tell()
+
+    def stay(self) -> None:
+        """All was heard: keep connections only until we were heard, too, and the peer says goodbye
+        or does not come back; what it says beside is dropped."""
+        self._staying = True
+        self._inbox.clear()
+        self._inbox_size = 0
+        self._tell()
+
+    async def _abort(self, error: VpnctlError) -> None:
+        """Fail, and give the peer a moment to be told why."""
+        self._fail(error)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * _LAST_WORDS_S):
+                await self._ended.wait()
+
+    async def _run(self) -> None:
+        """Keep the transfer going until it is done; raises the failure."""
+        try:
+            cut_at = None
+            while (met := await self._next(cut_at)) is not None:
+                if cut_at is not None:
+                    self.traffic.cut_s += time.monotonic() - cut_at
+                try:
+                    await self._serve(met)
+                    return
+                except CutError:
+                    self.traffic.cuts += 1
+                    cut_at = time.monotonic()
+        except VpnctlError as error:
+            self._fail(error)
+            raise
+        except Exception as error:
+            self._fail(SidecarError(f"a defect of vpnctl: {type(error).__name__}: {error}"))
+            raise
+        finally:
+            self._ended.set()
+            await self._meeting.close()
+
+    async def _next(self, cut_at: float | None) -> Met | None:
+        """The next connection; None when none comes, and none is needed any more."""
+        limit = self.limits.connect_s if cut_at is None else self.limits.resume_s
+        if self._staying:
+            limit = _GOODBYE_S
+        met = asyncio.create_task(self._meet())
+        try:
+            async with asyncio.timeout(limit):
+                await self._until(met.done)
+            return met.result()
+        except (TimeoutError, VpnctlError) as error:
+            if self._staying:
+                return None
+            if isinstance(error, VpnctlError):
+                raise
+            raise self._not_met(cut_at, limit) from None
+        finally:
+            met.cancel()
+
+    async def _meet(self) -> Met:
+        try:
+            while True:
+                try:
+                    return await self._meeting.meet(self.transfer.received)
+                except CutError as error:
+                    self._why_not = str(error)
+        finally:
+            self._tell()
+
+    def _not_met(self, cut_at: float | None, limit: float | None) -> SidecarError:
+        why = f": {self._why_not}" if self._why_not else ""
+        if cut_at is None:
+            return SidecarError(
+                f"the peer could not be met within {limit:g} s{why}",
+                hint="start 'vpnctl sidecar destination' at the other site first",
+            )
+        return SidecarError(
+            f"the connection was cut and not made again within {limit:g} s{why}",
+            hint="the guest runs on at the source; when the link is back, migrate again",
+        )
+
+    async def _serve(self, met: Met) -> None:
+        """One connection until all is done; raises `CutError` when it was cut before."""
+        self._connection = met.connection
+        cuts = self.traffic.cuts
+        self._pace.began(self.traffic.sent / cuts if cuts else None)
+        sender = asyncio.create_task(self._send_records(met))
+        receiver = asyncio.create_task(self._receive_records(met))
+        replaced = asyncio.create_task(self._meeting.replaced())
+        tasks = (sender, receiver, replaced)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if _stumbled(sender):
+                # Why the peer gave up may lie behind what the sender stumbled over.
+                await asyncio.wait((receiver,), timeout=_LAST_WORDS_S)
+            elif _failed(receiver):
+                # The sender tells the peer before it ends.
+                await asyncio.wait((sender,), timeout=_LAST_WORDS_S)
+            ended = [task for task in (receiver, sender) if task.done()]
+            if not ended:
+                await _cancelled(receiver)
+                self._take_waiting(met)
+                raise CutError("the peer came again")
+            if sender in ended and sender.exception() is None:
+                # We said goodbye; that the peer has closed since is no cut.
+                ended = [sender]
+            ended[0].result()
+            await met.stream.close_gently()
+        except OSError as error:
+            raise CutError(str(error)) from error
+        except VpnctlError:
+            await met.stream.close_gently()
+            raise
+        finally:
+            self.connected = False
+            self._connection = None
+            await _cancelled(*tasks)
+            met.stream.close()
+
+    async def _send_records(self, met: Met) -> None:
+        """Until goodbye was said; raises the failure once the peer was told."""
+        connection = met.connection
+        while True:
+            changed = self._changed
+            if self._failure is not None:
+                connection.abort(self._failure.message)
+                await met.stream.send(connection.last_words())
+                raise self._failure
+            if self._leaving:
+                connection.leave()
+                await met.stream.send(connection.last_words())
+                return
+            if record := connection.next_record(self._pace.segment):
+                await self._send(met.stream, record)
+                continue
+            self._pace.paused()
+            try:
+                async with asyncio.timeout(self.limits.keepalive_s):
+                    await changed.wait()
+            except TimeoutError:
+                connection.alive()
+
+    async def _send(self, stream: Stream, record: bytes) -> None:
+        self._pace.sending(time.monotonic())
+        while not (self._failure or self._leaving) and (
+            delay := self._bucket.delay(len(record), time.monotonic())
+        ):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._changed.wait()
+        await stream.send(record)
+        self._bucket.spend(len(record))
+        self.traffic.sent += len(record)
+        self._pace.sent(len(record), time.monotonic())
+        self._tell()
+        # The socket may always be ready: let others have their turn.
+        await asyncio.sleep(0)
+
+    async def _receive_records(self, met: Met) -> None:
+        """Until the peer says goodbye; raises what it gave up for, or what is wrong with it."""
+        try:
+            met.connection.open(self.transfer)
+            self.connected = True
+            self._tell()
+            events = met.rest
+            while not self._handle(events):
+                await self._until(lambda: self._inbox_size < _INBOX)
+                events = met.connection.receive(await self._receive(met.stream))
+        except VpnctlError as error:
+            self._fail(error)
+            raise
+
+    def _take_waiting(self, met: Met) -> None:
+        """What arrived on a connection before it was given up need not be sent again."""
+        while self._inbox_size < _INBOX and (octets := met.stream.receive_waiting()):
+            self.traffic.received += len(octets)
+            self._handle(met.connection.receive(octets))
+
+    async def _receive(self, stream: Stream) -> bytes:
+        try:
+            async with asyncio.timeout(self.limits.silence_s):
+                octets = await stream.receive()
+        except TimeoutError:
+            raise CutError(f"the peer was silent for {self.limits.silence_s:g} s") from None
+        if not octets:
+            raise CutError("the peer closed the connection")
+        self.traffic.received += len(octets)
+        return octets
+
+    def _handle(self, events: Iterator[ConnectionEvent]) -> bool:
+        """Whether the peer said goodbye."""
+        left = False
+        for event in events:
+            match event:
+                case Arrived() if self._staying:
+                    pass
+                case Arrived():
+                    for message in self._reader.feed(event.octets):
+                        size = _size(message)
+                        self._inbox.append((message, size))
+                        self._inbox_size += size
+                case PeerAborted():
+                    raise SidecarError(
+                        f"the other site gave up: {event.reason}",
+                        hint="the guest runs on at the source",
+                    )
+                case PeerLeft():
+                    left = True
+                case _:
+                    pass
+        self._tell()
+        if left and not self._staying:
+            raise SidecarProtocolError("the peer left before the migration was done")
+        return left
+
+    def _has_room(self) -> bool:
+        return self.transfer.has_room and self.transfer.unsent < self._pace.queue(self.limits.queue)
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        while not holds():
+            if self._failure is not None:
+                raise self._failure
+            await self._changed.wait()
+
+    def _fail(self, error: VpnctlError) -> None:
+        if self._failure is None:
+            self._failure = error
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _size(message: Message) -> int:
+    """Octets that a message takes while it waits."""
+    held = len(message.octets) if isinstance(message, Payload | Return) else 0
+    return held + 64
+
+
+async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _stumbled(task: asyncio.Task[None]) -> bool:
+    return task.done() and isinstance(task.exception(), OSError)
+
+
+def _failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and isinstance(task.exception(), VpnctlError)

@@ -1,0 +1,194 @@
+"""Messages: what the octets of a transfer mean.
+
+Each is a header of 5 octets and a payload::
+
+    0      1        5
+    | kind | length | payload ...
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar, TypeAlias
+
+from vpnctl.errors import SidecarProtocolError
+
+HEADER = struct.Struct("!BI")
+_CHECK = struct.Struct("!Q16s")
+_VERDICT = struct.Struct("!B")
+
+#: A piece of the return path is not longer.
+MAX_RETURN = 64 * 1024
+
+
+class Kind(IntEnum):
+    """Kinds of messages."""
+
+    # source -> destination
+    PAYLOAD = 1
+    CHECK = 2
+    END = 3
+    # destination -> source
+    RETURN = 16
+    RETURN_END = 17
+    VERDICT = 18
+
+
+class Outcome(IntEnum):
+    """What became of the guest at the destination, as far as its QEMU said."""
+
+    FAILED = 0
+    LOADED = 1
+    #: QEMU closed its socket, and had never used its return path.
+    UNSAID = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What the codec made of octets of the guest's stream."""
+
+    kind: ClassVar[Kind] = Kind.PAYLOAD
+    octets: bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """All payloads so far stand for ``octets`` octets, and XXH3-128 over these is ``digest``."""
+
+    kind: ClassVar[Kind] = Kind.CHECK
+    octets: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The source's QEMU has closed its side; a `Check` of everything went before."""
+
+    kind: ClassVar[Kind] = Kind.END
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Octets of the return path, from the destination's QEMU."""
+
+    kind: ClassVar[Kind] = Kind.RETURN
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnEnd:
+    """The destination's QEMU has closed its side."""
+
+    kind: ClassVar[Kind] = Kind.RETURN_END
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The last message: what became of the guest."""
+
+    kind: ClassVar[Kind] = Kind.VERDICT
+    outcome: Outcome
+
+
+Message: TypeAlias = Payload | Check | End | Return | ReturnEnd | Verdict
+
+SOURCE_SAYS = frozenset({Kind.PAYLOAD, Kind.CHECK, Kind.END})
+DESTINATION_SAYS = frozenset({Kind.RETURN, Kind.RETURN_END, Kind.VERDICT})
+
+
+def encode(message: Message) -> tuple[bytes | memoryview, ...]:
+    """The octets of a message, in parts that are not copied."""
+    match message:
+        case Payload() | Return():
+            body: bytes | memoryview = message.octets
+        case Check():
+            body = _CHECK.pack(message.octets, message.digest)
+        case Verdict():
+            body = _VERDICT.pack(message.outcome)
+        case End() | ReturnEnd():
+            return (HEADER.pack(message.kind, 0),)
+    return HEADER.pack(message.kind, len(body)), body
+
+
+class MessageReader:
+    """Messages out of a stream that is cut anywhere.
+
+    ``expected``: what the peer may say.  ``max_payload``: the longest `Payload`, in octets; no
+    more than that and what is fed is held.
+    """
+
+    def __init__(self, expected: frozenset[Kind], max_payload: int) -> None:
+        self._limits = {
+            kind: limit
+            for kind, limit in (
+                (Kind.PAYLOAD, max_payload),
+                (Kind.CHECK, _CHECK.size),
+                (Kind.END, 0),
+                (Kind.RETURN, MAX_RETURN),
+                (Kind.RETURN_END, 0),
+                (Kind.VERDICT, _VERDICT.size),
+            )
+            if kind in expected
+        }
+        self._parts: list[bytes | memoryview] = []
+        self._have = 0
+        self._need = HEADER.size
+        self._over = False
+
+    def feed(self, octets: bytes | memoryview) -> Iterator[Message]:
+        """The messages that ``octets`` complete; exhaust the iterator before feeding more.
+
+        They may be views of ``octets``, which must not change.
+
+        Raises `SidecarProtocolError` on anything else.
+        """
+        self._parts.append(octets)
+        self._have += len(octets)
+        if self._have < self._need:
+            return
+        stream = memoryview(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+        position = 0
+        self._need = HEADER.size
+        while len(stream) - position >= HEADER.size:
+            number, length = HEADER.unpack_from(stream, position)
+            if self._over:
+                raise SidecarProtocolError("the peer went on after its last message")
+            if number not in self._limits:
+                raise SidecarProtocolError(f"the peer sent a message of unknown kind {number}")
+            kind = Kind(number)
+            if length > self._limits[kind]:
+                raise SidecarProtocolError(
+                    f"the peer announced a {kind.name} message of {length} octets,"
+                    f" the limit is {self._limits[kind]}"
+                )
+            begin = position + HEADER.size
+            if len(stream) - begin < length:
+                self._need = HEADER.size + length
+                break
+            position = begin + length
+            self._over = kind in (Kind.END, Kind.VERDICT)
+            yield _decode(kind, stream[begin:position])
+        self._parts = [bytes(stream[position:])] if position < len(stream) else []
+        self._have = len(stream) - position
+
+
+def _decode(kind: Kind, body: memoryview) -> Message:
+    try:
+        match kind:
+            case Kind.PAYLOAD:
+                return Payload(body)
+            case Kind.RETURN:
+                return Return(bytes(body))
+            case Kind.CHECK:
+                return Check(*_CHECK.unpack(body))
+            case Kind.VERDICT:
+                return Verdict(Outcome(*_VERDICT.unpack(body)))
+            case Kind.END:
+                return End()
+            case Kind.RETURN_END:
+                return ReturnEnd()
+    except (struct.error, ValueError):
+        raise SidecarProtocolError(f"the peer sent a {kind.name} message of no meaning") from None

@@ -1,0 +1,151 @@
+"""Records: how a connection between two sidecars is laid out.
+
+::
+
+    0      1        5        13      17
+    | kind | length | offset | check | payload ...
+
+*length* counts the octets of the payload.  *check* is the low half of XXH3-64 over everything else
+of the record: TLS keeps others from changing a record, the check finds the defects of our own.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+import xxhash
+
+from vpnctl.errors import SidecarProtocolError
+
+VERSION = 1
+#: What a connection begins with, in each direction, before any record.
+PREFACE = b"vpnside" + bytes([VERSION])
+
+HEADER = struct.Struct("!BIQI")
+_CHECKED = struct.Struct("!BIQ")
+
+MAX_SEGMENT = 256 * 1024
+#: Most of it are names of segments of the sites' caches.
+MAX_GREETING = 1024 * 1024
+MAX_REASON = 2 * 1024
+
+
+class Kind(IntEnum):
+    """Kinds of records, and what *offset* and payload are in each."""
+
+    GREETING = 1  # offset: octets of the peer's stream that have arrived; `Greeting`
+    SEGMENT = 2  # offset: of the first octet of the payload; octets of the stream
+    ACK = 3  # offset: octets of the peer's stream that have arrived; empty
+    ALIVE = 4  # offset: 0; empty; says that the sender is there
+    ABORT = 5  # offset: 0; why the migration is over, UTF-8
+    BYE = 6  # offset: octets of the peer's stream that have arrived; empty; all is done
+
+
+#: The longest payload of each kind.
+LIMITS = {
+    Kind.GREETING: MAX_GREETING,
+    Kind.SEGMENT: MAX_SEGMENT,
+    Kind.ACK: 0,
+    Kind.ALIVE: 0,
+    Kind.ABORT: MAX_REASON,
+    Kind.BYE: 0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it arrived, its check verified; ``payload`` is a view of what was fed."""
+
+    kind: Kind
+    offset: int
+    payload: bytes | memoryview
+
+
+def encode(kind: Kind, offset: int = 0, *parts: bytes | memoryview) -> bytes:
+    """One record whose payload is ``parts`` joined; `ValueError` when that is too long."""
+    length = sum(map(len, parts))
+    if length > LIMITS[kind]:
+        raise ValueError(f"a {kind.name} of {length} octets is longer than {LIMITS[kind]}")
+    check = xxhash.xxh3_64(_CHECKED.pack(kind, length, offset))
+    for part in parts:
+        check.update(part)
+    return b"".join((HEADER.pack(kind, length, offset, check.intdigest() & 0xFFFF_FFFF), *parts))
+
+
+class RecordReader:
+    """Preface and records out of octets that are cut anywhere.
+
+    Holds at most one incomplete record beside what it is fed.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._have = 0
+        self._need = len(PREFACE)
+        self._begun = False
+
+    def feed(self, octets: bytes) -> Iterator[Record]:
+        """The records that ``octets`` complete; exhaust the iterator before feeding more.
+
+        Raises `SidecarProtocolError` on anything that is no record of this version.
+        """
+        self._parts.append(octets)
+        self._have += len(octets)
+        # What is missing of a long record is collected, and joined once, when all of it is here.
+        if self._have < self._need:
+            return
+        stream = memoryview(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+        position = 0
+        if not self._begun:
+            _check_preface(bytes(stream[: len(PREFACE)]))
+            self._begun = True
+            position = len(PREFACE)
+        self._need = HEADER.size
+        while len(stream) - position >= HEADER.size:
+            begin = position + HEADER.size
+            kind, length, offset, check = _header(stream, position)
+            end = begin + length
+            if end > len(stream):
+                self._need = HEADER.size + length
+                break
+            payload = stream[begin:end]
+            found = xxhash.xxh3_64(stream[position : position + _CHECKED.size])
+            found.update(payload)
+            if found.intdigest() & 0xFFFF_FFFF != check:
+                raise SidecarProtocolError(
+                    f"a {kind.name} record of the peer does not match its check",
+                    hint="the octets were changed on the way or by a defect; migrate again",
+                )
+            position = end
+            yield Record(kind, offset, payload)
+        self._parts = [bytes(stream[position:])] if position < len(stream) else []
+        self._have = len(stream) - position
+
+
+def _check_preface(octets: bytes) -> None:
+    if octets[:-1] != PREFACE[:-1]:
+        raise SidecarProtocolError(
+            "what answers is no sidecar", hint="check the peer's address and port"
+        )
+    if octets[-1] != VERSION:
+        raise SidecarProtocolError(
+            f"the peer speaks version {octets[-1]} of the sidecars' protocol, this is {VERSION}",
+            hint="run the same release of vpnctl at both sites",
+        )
+
+
+def _header(stream: memoryview, position: int) -> tuple[Kind, int, int, int]:
+    number, length, offset, check = HEADER.unpack_from(stream, position)
+    try:
+        kind = Kind(number)
+    except ValueError:
+        raise SidecarProtocolError(f"the peer sent a record of unknown kind {number}") from None
+    if length > LIMITS[kind]:
+        raise SidecarProtocolError(
+            f"the peer announced a {kind.name} record of {length} octets,"
+            f" the limit is {LIMITS[kind]}"
+        )
+    return kind, length, offset, check
