@@ -57,6 +57,8 @@ class PolicyError(VpnctlError):
 
     exit_code = 3
     code = "policy"
+    #: What has not happened because of them.
+    averted: ClassVar[str] = "nothing was applied"
 
     def __init__(self, message: str, *, hint: str = "", mistakes: tuple[object, ...] = ()) -> None:
         super().__init__(message, hint=hint)
@@ -136,3 +138,4 @@ class TopologyError(PolicyError):
     """A lab's topology file has mistakes; ``mistakes`` as in `PolicyError`."""
 
     code = "topology"
+    averted = "nothing was started"

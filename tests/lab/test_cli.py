@@ -111,7 +111,7 @@ def test_missing_files_are_named_together(file: Path) -> None:
     assert done.exit_code == 3
     assert done.stderr.count("there is no 'cloudnet/daemons'") == 2
     assert done.stderr.count("there is no 'cloudnet/pe-c2/frr.conf'") == 1
-    assert "3 mistakes, nothing was applied" in done.stderr
+    assert "3 mistakes, nothing was started" in done.stderr
 
 
 @pytest.mark.usefixtures("as_root")
@@ -154,3 +154,25 @@ def test_wan_figures_that_make_no_sense() -> None:
     ):
         done = run("wan", "e1", *words)
         assert done.exit_code == 2, done.stderr
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    fifo = tmp_path / "net.clab.yml"
+    os.mkfifo(fifo)
+    for path in (fifo, Path("/dev/zero")):
+        done = run("graph", str(path))
+        assert done.exit_code == 2
+        assert f"{path} is no regular file" in done.stderr
+
+
+def test_of_several_topologies_one_is_to_be_named() -> None:
+    done = run("graph", str(ROOT / "lab"))
+    assert done.exit_code == 2
+    assert f"name one, such as {ROOT / 'lab' / 'cloudnet.clab.yml'}" in done.stderr
+
+
+def test_every_wrong_figure_of_a_wan_link_is_named() -> None:
+    done = run("wan", "e1", "--rate", "fast", "--delay", "-5ms", "--loss", "200%", "--cut", "x")
+    assert done.exit_code == 2
+    for name in ("--rate", "--delay", "--loss", "--cut"):
+        assert f"{name}: " in done.stderr

@@ -105,6 +105,21 @@ def test_a_mount_that_hides_where_the_next_comes_from(namespace: str, files: Pat
     )
 
 
+def test_a_place_in_run_stays_when_somebody_removes_it_from_the_host(
+    namespace: str, files: Path
+) -> None:
+    place = Path("/run", f"{NAMESPACE}-place")
+    place.mkdir()
+    node = shell(namespace, files, ("directory", str(place), False))
+    # It says that it runs, and looks when it is told to.
+    command = ("sh", "-c", f"echo ready; read word; cat {place}/entry; ls -d /run/netns")
+    with node.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        place.rmdir()
+        assert process.communicate("now\n")[0] == "an entry\n/run/netns\n"
+
+
 def test_what_cannot_be_run_is_named(namespace: str, files: Path) -> None:
     with pytest.raises(LabError, match="'no-such-program' is not on this machine"):
         shell(namespace, files).run(["no-such-program"])

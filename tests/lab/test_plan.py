@@ -22,9 +22,10 @@ from vpnctl.lab.plan import (
     plan,
 )
 from vpnctl.lab.reading import read_topology
+from vpnctl.lab.state import base_directory
 from vpnctl.lab.topology import Role, Topology
 
-LAYOUT = Layout(PurePosixPath("/run/vpnctl/lab"), "small")
+LAYOUT = Layout(PurePosixPath("/run/vpnctl-lab"), "small")
 
 
 def topology() -> Topology:
@@ -84,19 +85,29 @@ def test_a_node_sees_its_files_and_directories_of_its_own() -> None:
         str(mount.target): (str(mount.source), mount.read_only)
         for mount in LAYOUT.mounts(node, PurePosixPath("/home/ada/lab"))
     }
-    assert seen["/etc/frr"] == ("/run/vpnctl/lab/small/nodes/pe-c1/frr-etc", False)
+    assert seen["/etc/frr"] == ("/run/vpnctl-lab/small/nodes/pe-c1/frr-etc", False)
     assert seen["/etc/frr/daemons"] == ("/home/ada/lab/cloudnet/daemons", False)
     assert seen["/etc/frr/frr.conf"] == ("/home/ada/lab/cloudnet/pe-c1/frr.conf", True)
 
 
+def test_no_lab_is_kept_in_a_directory_over_which_nodes_mount(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The last lab removes the directory of all labs; mounts over it would end in others' nodes.
+    monkeypatch.delenv("VPNCTL_LAB_DIR", raising=False)
+    for node in topology().nodes.values():
+        for seen in LAYOUT.own(node):
+            assert not base_directory().is_relative_to(seen)
+
+
 def test_the_controllers_socket_is_found_from_outside() -> None:
     assert controllers(topology(), LAYOUT) == {
-        "controller": PurePosixPath("/run/vpnctl/lab/small/nodes/controller/vpnctl/controller.sock")
+        "controller": PurePosixPath("/run/vpnctl-lab/small/nodes/controller/vpnctl/controller.sock")
     }
 
 
 def test_links_of_the_longest_lab_have_room_for_their_sockets() -> None:
-    longest = Layout(PurePosixPath("/run/vpnctl/lab"), "x" * 20)
+    longest = Layout(PurePosixPath("/run/vpnctl-lab"), "x" * 20)
     assert len(str(longest.wan(1000))) < 90
 
 

@@ -260,3 +260,50 @@ def test_a_label_says_what_an_unknown_image_is() -> None:
     assert said(mistakes(text.replace("role: frr", "role: rfr"))) == [
         (4, "topology.nodes.a", "the label vpnctl.role of 'a' is 'rfr'; did you mean 'frr'?")
     ]
+
+
+def test_names_end_where_they_seem_to() -> None:
+    text = topology('    "a\\n": {kind: linux, image: alpine}\n').replace("net", '"net\\n"', 1)
+    assert said(mistakes(text)) == [
+        (1, "name", r"'net\n' cannot be a lab's name"),
+        (4, "topology.nodes", r"'a\n' cannot be a node's name"),
+    ]
+
+
+@pytest.mark.parametrize("name", [".", "..", "e%d", "lo", "a b"])
+def test_an_interface_has_a_name_that_the_kernel_keeps(name: str) -> None:
+    found = said(mistakes(topology(TWO, f'    - endpoints: ["a:{name}", "b:eth1"]\n')))
+    assert [message for _, _, message in found] == [f"{name!r} cannot be the name of an interface"]
+
+
+def test_nothing_that_is_written_can_command_a_terminal_or_end_a_text_early() -> None:
+    text = topology(
+        '    a: {kind: linux, image: "alpine\\e[3m", group: "\\a", exec: ["e \\0"], cmd: "s\\0"}\n'
+        '    b: {kind: linux, image: alpine, env: {A: "\\0", "B=C": d}, binds: ["a\\0:/b"]}\n'
+    )
+    assert {path: message for _, path, message in said(mistakes(text))} == {
+        "topology.nodes.a.image": r"the character '\x1b' is not allowed",
+        "topology.nodes.a.group": r"the character '\x07' is not allowed",
+        "topology.nodes.a.exec[0]": r"the character '\x00' is not allowed",
+        "topology.nodes.a.cmd": r"the character '\x00' is not allowed",
+        "topology.nodes.b.env.A": r"the character '\x00' is not allowed",
+        "topology.nodes.b.env": "'B=C' cannot be the name of a variable",
+        "topology.nodes.b.binds[0]": r"the character '\x00' is not allowed",
+    }
+
+
+def test_a_command_may_be_written_over_several_lines() -> None:
+    found = read(
+        topology(
+            "    a:\n      kind: linux\n      image: alpine\n      cmd: |\n        a\n        b\n"
+        )
+    )
+    assert found.nodes["a"].command == ("a", "b")
+
+
+@pytest.mark.parametrize("target", ["/", "//", "/nosuch/../etc/new", "/x/.."])
+def test_a_bind_leads_where_it_says(target: str) -> None:
+    text = topology(f'    a: {{kind: linux, image: alpine, binds: ["f:{target}"]}}\n')
+    assert said(mistakes(text)) == [
+        (4, "topology.nodes.a.binds[0]", f"nothing can be bound to {target!r}")
+    ]

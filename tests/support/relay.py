@@ -14,8 +14,15 @@ from vpnctl.sidecar.wan.address import Address
 Change = Callable[[bytes], bytes]
 
 
+#: Octets that either side of a relay holds; the kernel doubles it for its own needs.
+_HELD = 32 * 1024
+
+
 class Relay:
-    """Forwards TCP connections to ``target``; all its connections share one fate."""
+    """Forwards TCP connections to ``target``; all its connections share one fate.
+
+    Like a link, it holds little: what is under way when it is cut is lost.
+    """
 
     def __init__(self, target: Address) -> None:
         self.address = Address("127.0.0.1", 0)
@@ -38,6 +45,7 @@ class Relay:
         """Until cancelled; `address` is known after the first turn of the loop."""
         loop = asyncio.get_running_loop()
         listener = socket.create_server(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _HELD)
         listener.setblocking(False)
         self.address = Address("127.0.0.1", listener.getsockname()[1])
         with listener:
@@ -45,6 +53,7 @@ class Relay:
                 near, _ = await loop.sock_accept(listener)
                 await self._open.wait()
                 far = socket.socket()
+                far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _HELD)
                 far.setblocking(False)
                 await loop.sock_connect(far, (self.target.host, self.target.port))
                 self.connections += 1
@@ -89,7 +98,7 @@ class Relay:
     async def _forward(self, source: socket.socket, sink: socket.socket, change: bool) -> None:
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):
-            while octets := await loop.sock_recv(source, 65536):
+            while octets := await loop.sock_recv(source, _HELD):
                 self.taken += len(octets)
                 await self._speaking.wait()
                 part = self.change(octets) if change else octets

@@ -115,7 +115,7 @@ def print_error(error: VpnctlError) -> None:
     if isinstance(error, PolicyError) and error.mistakes:
         for line in problem_lines(problems(error.mistakes)):
             say(line)
-        say(f"{count(len(error.mistakes), 'mistake')}, nothing was applied")
+        say(f"{count(len(error.mistakes), 'mistake')}, {error.averted}")
         return
     say(f"{paint('error:', 'red', sys.stderr)} {error.message}")
     if error.hint:

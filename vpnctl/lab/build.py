@@ -55,6 +55,7 @@ def up(source: Source, tell: Tell, *, leave_silent: bool = False) -> Lab:
     directory = source.directory.resolve()
     preflight.check(topology, directory)
     with state.locked(layout.name):
+        state.check_home(layout)
         there = state.read(layout)
         preflight.check_free(layout, None if there is None else there.complete)
         record = LabRecord(

@@ -15,7 +15,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +24,9 @@ from vpnctl.errors import LabError
 from vpnctl.lab.layout import Mount
 from vpnctl.lab.namespaces import NAMESPACES
 from vpnctl.lab.undisturbed import undisturbed
+
+#: Where programs make and remove directories at any time.
+_VOLATILE = Path("/run")
 
 _CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWNET = 0x00020000, 0x04000000, 0x40000000
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
@@ -144,37 +147,49 @@ class Shell:
         sources = [os.open(mount.source, os.O_PATH) for mount in self.mounts]
         if any(_nearest(Path(mount.target)) == Path("/") for mount in self.mounts):
             self._cover(Path("/"))
+        self._renew_volatile(sources)
         for mount, source in zip(self.mounts, sources, strict=True):
             self._put(mount, source)
         os.chdir("/")
 
+    def _renew_volatile(self, sources: Sequence[int]) -> None:
+        """Make places in /run anew: a mount ends when its place on the host is removed."""
+        volatile = {
+            Path(mount.target): source
+            for mount, source in zip(self.mounts, sources, strict=True)
+            if Path(mount.target).parent == _VOLATILE
+        }
+        if volatile:
+            self._cover(_VOLATILE, without={target.name for target in volatile})
+        for target, source in volatile.items():
+            _make_place(target, source)
+
     def _put(self, mount: Mount, source: int) -> None:
         target = Path(mount.target)
         if not target.exists():
-            self._make(target, directory=stat.S_ISDIR(os.fstat(source).st_mode))
+            self._make(target, source)
         _bind(f"/proc/self/fd/{source}", target)
         os.close(source)
         if mount.read_only:
             _mount("none", str(target), "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY)
 
-    def _make(self, target: Path, *, directory: bool) -> None:
+    def _make(self, target: Path, source: int) -> None:
         """Make a place that the host lacks, within a copy of the directory that it would be in."""
         nearest = _nearest(target)
         if nearest != Path("/"):
             self._cover(nearest)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if directory:
-            target.mkdir()
-        else:
-            target.touch()
+        _make_place(target, source)
 
-    def _cover(self, directory: Path) -> None:
-        """Put an empty file system over ``directory`` in which all of its entries are seen."""
+    def _cover(self, directory: Path, without: Collection[str] = ()) -> None:
+        """Put an empty file system over ``directory`` in which its entries are seen.
+
+        ``without``: but for these.
+        """
         whole = directory == Path("/")
         cover = self.root if whole else directory
         below = os.open(directory, os.O_PATH)
         status = directory.stat()
-        names = sorted(os.listdir(directory))  # noqa: PTH208  the names alone
+        names = sorted({*os.listdir(directory)} - {*without})  # noqa: PTH208  the names alone
         _mount("tmpfs", str(cover), "tmpfs", 0, f"mode={status.st_mode & 0o7777:o}")
         for name in names:
             entry, seen = Path(f"/proc/self/fd/{below}/{name}"), cover / name
@@ -199,6 +214,15 @@ def missing(programs: Iterable[str]) -> list[str]:
 def _nearest(target: Path) -> Path:
     """``target``, or the nearest directory above it that is there."""
     return target if target.exists() else _nearest(target.parent)
+
+
+def _make_place(target: Path, source: int) -> None:
+    """Make a directory or a file, whichever the open ``source`` is."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if stat.S_ISDIR(os.fstat(source).st_mode):
+        target.mkdir()
+    else:
+        target.touch()
 
 
 def _bind(source: str, target: Path) -> None:

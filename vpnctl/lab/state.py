@@ -11,9 +11,10 @@ import json
 import os
 import shutil
 import socket
+import stat
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
@@ -23,7 +24,8 @@ from vpnctl.lab.processes import Process, process
 
 _VERSION = 1
 _BASE_VARIABLE = "VPNCTL_LAB_DIR"
-_BASE = Path("/run/vpnctl/lab")
+# Not within /run/vpnctl: nodes have a mount there, which ends when somebody removes the directory.
+_BASE = Path("/run/vpnctl-lab")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Started:
 
 
 def base_directory() -> Path:
-    """Where labs are kept: ``$VPNCTL_LAB_DIR``, else ``/run/vpnctl/lab``."""
+    """Where labs are kept: ``$VPNCTL_LAB_DIR``, else ``/run/vpnctl-lab``."""
     return Path(os.environ.get(_BASE_VARIABLE) or _BASE)
 
 
@@ -64,10 +66,31 @@ def layout_of(name: str) -> Layout:
 def names() -> tuple[str, ...]:
     """The labs that are recorded, whole or in part."""
     try:
-        found = sorted(entry.name for entry in base_directory().iterdir() if entry.is_dir())
-    except FileNotFoundError:
+        entries = sorted(base_directory().iterdir())
+    except (FileNotFoundError, NotADirectoryError):
         return ()
-    return tuple(found)
+    return tuple(entry.name for entry in entries if _is_own(entry) and _is_home(entry))
+
+
+def _is_own(path: Path) -> bool:
+    """Whether this is a directory of ours: somebody else's record could name any namespace."""
+    status = path.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+
+
+def _is_home(directory: Path) -> bool:
+    """Whether this is a lab's directory, at its very beginning perhaps: it will be removed."""
+    return any(directory.glob("lab.*")) or not any(directory.iterdir())
+
+
+def check_home(layout: Layout) -> None:
+    """Raise `LabError` where something else is in the lab's place."""
+    home = Path(layout.home)
+    if os.path.lexists(home) and not (_is_own(home) and _is_home(home)):
+        raise LabError(
+            f"{home} is no directory of a lab of ours",
+            hint=f"move it away, or set {_BASE_VARIABLE} to another directory",
+        )
 
 
 def make_home(layout: Layout) -> None:
@@ -146,8 +169,17 @@ def started(layout: Layout) -> tuple[Started, ...]:
 
 def forget(layout: Layout) -> None:
     """Remove the lab's files, and the directory of all labs where it was the last one."""
+    state = Path(layout.state)
     try:
-        shutil.rmtree(layout.home, ignore_errors=False)
+        if not _is_own(Path(layout.home)):
+            return
+        # The record goes last: without it nobody would know the rest for a lab's.
+        for entry in Path(layout.home).iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry != state:
+                entry.unlink()
+        shutil.rmtree(layout.home)
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -155,12 +187,10 @@ def forget(layout: Layout) -> None:
             f"{error.filename} cannot be removed: {error.strerror}",
             hint="see what uses it, then 'vpnctl lab down' again",
         ) from error
-    # The default directories are ours: the last lab takes them along.
-    for directory in () if os.environ.get(_BASE_VARIABLE) else (_BASE, _BASE.parent):
-        try:
-            directory.rmdir()
-        except OSError:
-            break
+    # The default directory is ours: the last lab takes it along.
+    if not os.environ.get(_BASE_VARIABLE):
+        with suppress(OSError):
+            _BASE.rmdir()
 
 
 @contextmanager

@@ -7,6 +7,7 @@
 ``stream``       QEMU's migration stream: octets to events and back, byte for byte
 ``elimination``  what makes events small: delta, content-based redundancy, compression
 ``wan``          the connection between two sidecars
+``run``          a sidecar as a process
 ``analysis``     what each way of making it small would save, on files
 
 QEMU is not changed, and nothing here knows of BGP.

@@ -332,3 +332,34 @@ def test_memory_never_goes_anywhere_in_the_clear(tmp_path: Path, host: str) -> N
         SourceSettings(tmp_path / "out", Address(host, 1), None, "m1")
     with pytest.raises(UsageError, match="without TLS"):
         DestinationSettings(tmp_path / "in", Address(host, 1), None)
+
+
+def test_a_link_that_fails_at_the_very_end_leaves_a_doubt_that_is_told(tmp_path: Path) -> None:
+    """The destination's QEMU has loaded the guest; whether the source's knows is open."""
+
+    async def told() -> None:
+        octets = sample(SAMPLES[0])
+        qemu = Incoming(len(octets))
+        qemu.pause_at = 1
+        limits = replace(LIMITS, resume_s=0.5)
+        async with (
+            waiting(tmp_path / "in", qemu),
+            paired(tmp_path, source={"limits": limits}, destination={"limits": limits}) as pair,
+        ):
+            migrating = asyncio.create_task(migrate(pair.entry, octets))
+            # All is at the destination's sidecar; its QEMU reads on once the link is gone.
+            await until(
+                lambda: (
+                    pair.source.progress().guest == len(octets)
+                    and pair.destination.progress().guest > len(octets) - 8192
+                )
+            )
+            pair.relay.shut()
+            qemu.go_on.set()
+            at_source, at_destination = await pair.ended()
+            assert "cut and not made again" in str(at_source)
+            assert "has loaded the guest here, but the source may not know" in str(at_destination)
+            assert "query-status" in at_destination.hint  # type: ignore[union-attr]
+            await migrating
+
+    story(told)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Annotated
 
@@ -32,15 +34,27 @@ def topology_file(given: Path | None) -> Path:
         there = ", ".join(path.name for path in found) or "none"
         raise UsageError(
             f"say which topology: {directory.resolve()} has {there} of *{SUFFIX}",
-            hint="vpnctl lab up lab/cloudnet.clab.yml",
+            hint=f"name one, such as {found[0] if found else f'lab/cloudnet{SUFFIX}'}",
         )
     return found[0]
 
 
 def read(file: Path) -> str:
     """The text of a topology file; raises `UsageError`."""
+    from vpnctl.ruleset.document import MAX_FILE_SIZE
+
     try:
-        return file.read_text(encoding="utf-8")
+        # Not blocking: nobody may write to a FIFO that is named by mistake.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UsageError(f"{file} is no regular file", hint=f"name a *{SUFFIX} file")
+            content = stream.read(MAX_FILE_SIZE + 1)
+        if len(content) > MAX_FILE_SIZE:
+            raise UsageError(
+                f"{file} is longer than {MAX_FILE_SIZE} octets", hint=f"name a *{SUFFIX} file"
+            )
+        return content.decode("utf-8")
     except OSError as error:
         raise UsageError(
             f"{file} cannot be read: {error.strerror}", hint=f"name a *{SUFFIX} file"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Annotated, TypeVar
+from typing import Annotated, Any
 
 import typer
 
@@ -14,8 +14,6 @@ from vpnctl.cli.lab.naming import LabOption, lab_name
 from vpnctl.cli.lab.signals import end_in_order
 from vpnctl.cli.output import say
 from vpnctl.errors import UsageError
-
-_Figure = TypeVar("_Figure")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -53,20 +51,23 @@ def add_to(app: typer.Typer) -> None:
 
         if cut is not None and heal:
             raise UsageError("--cut and --heal contradict each other", hint="give one of them")
-        seconds = None if cut is None else _parsed("--cut", cut, parse_time)
-        changes = {
-            "rate": rate if rate is None else _parsed("--rate", rate, _limit(parse_rate)),
-            "delay": delay if delay is None else _parsed("--delay", delay, parse_time),
-            "jitter": jitter if jitter is None else _parsed("--jitter", jitter, parse_time),
-            "loss": loss if loss is None else _parsed("--loss", loss, parse_loss),
-        }
-        given = {"rate": rate, "delay": delay, "jitter": jitter, "loss": loss}
+        given = {"rate": rate, "delay": delay, "jitter": jitter, "loss": loss, "cut": cut}
+        wanted = _parsed(
+            {name: text for name, text in given.items() if text is not None},
+            {
+                "rate": _limit(parse_rate),
+                "delay": parse_time,
+                "jitter": parse_time,
+                "loss": parse_loss,
+                "cut": parse_time,
+            },
+        )
+        seconds = wanted.pop("cut", None)
         preflight.need_root()
         found = find_complete(lab_name(lab)).wan(link)
-        wanted = {name: changes[name] for name, text in given.items() if text is not None}
         if wanted:
             try:
-                found.change(replace(found.status().figures, **wanted))  # type: ignore[arg-type]
+                found.change(replace(found.status().figures, **wanted))
             except ValueError as error:
                 raise UsageError(str(error)) from error
         if heal:
@@ -89,8 +90,17 @@ def _limit(parse: Callable[[str], int]) -> Callable[[str], int | None]:
     return lambda text: None if text == "none" else parse(text)
 
 
-def _parsed(option: str, text: str, parse: Callable[[str], _Figure]) -> _Figure:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from error
+def _parsed(
+    given: Mapping[str, str], parsers: Mapping[str, Callable[[str], float | None]]
+) -> dict[str, Any]:
+    """The figures that options name; raises `UsageError` with all that are none."""
+    figures = {}
+    wrong = []
+    for name, text in given.items():
+        try:
+            figures[name] = parsers[name](text)
+        except ValueError as error:
+            wrong.append(f"--{name}: {error}")
+    if wrong:
+        raise UsageError("\n       ".join(wrong))
+    return figures

@@ -11,6 +11,9 @@ from vpnctl.ruleset.mistake import quote, suggestion
 #: What to do about something that the runner does not know.
 SUBSET = "see lab/README.md for what 'vpnctl lab' supports; containerlab itself may take it"
 
+#: Between the words of a command that is written over several lines.
+_BLANKS = "\n\t"
+
 
 class Fields:
     """Takes values out of the tree; what is not as expected is added to ``mistakes``.
@@ -54,9 +57,13 @@ class Fields:
         return None
 
     def text(self, value: yaml.Node, what: str) -> str:
-        """The text of a scalar, empty where it is none."""
+        """The text of a scalar, empty where it is none or holds control characters."""
         if isinstance(value, yaml.Scalar) and value.raw() is not None:
-            return value.text
+            unseen = [one for one in value.text if not (one.isprintable() or one in _BLANKS)]
+            if not unseen:
+                return value.text
+            self.wrong(value, f"the character {unseen[0]!r} is not allowed", "take it out")
+            return ""
         self.wrong(value, f"a text is expected here: {what}", "write one, in quotes if need be")
         return ""
 

@@ -13,7 +13,9 @@ from vpnctl.model import Place
 from vpnctl.ruleset import document as yaml
 from vpnctl.ruleset.mistake import choices, quote, suggestion
 
-_INTERFACE = re.compile(r"^[^\s/:]+$")
+# A `%` makes the kernel choose a name by itself.
+_INTERFACE = re.compile(r"^[^\s/:%]+\Z")
+_RESERVED = ("lo", ".", "..")
 _MTU = range(68, 65536)
 _LINK_KEYS = ("endpoints", "mtu", "vars", "labels", "type")
 _WAN_FIGURES: Mapping[str, Callable[[str], float]] = {
@@ -135,11 +137,11 @@ class LinkReader:
             )
             return None
         octets = len(interface.encode())
-        if not _INTERFACE.match(interface) or octets > LONGEST_INTERFACE or interface == "lo":
+        if not _INTERFACE.match(interface) or octets > LONGEST_INTERFACE or interface in _RESERVED:
             self.fields.wrong(
                 value,
                 f"{quote(interface)} cannot be the name of an interface",
-                f"at most {LONGEST_INTERFACE} octets without blanks, '/' and ':', and not 'lo'",
+                f"at most {LONGEST_INTERFACE} octets without blank, '/', ':' and '%', and not 'lo'",
             )
             return None
         return Endpoint(node, interface)

@@ -16,8 +16,9 @@ from vpnctl.ruleset.mistake import quote, suggestion
 
 #: Longest name of a node: it is part of the names of namespaces and files.
 LONGEST_NODE = 40
-_SYSCTL = re.compile(r"^net(\.[a-zA-Z0-9_/-]+)+$")
-NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$")
+_SYSCTL = re.compile(r"^net(\.[a-zA-Z0-9_/-]+)+\Z")
+NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9._-]*\Z")
+_VARIABLE = re.compile(r"^[^=\s]+\Z")
 
 _NODE_KEYS = (
     *("kind", "image", "group", "binds", "exec", "cmd", "env", "labels", "sysctls"),
@@ -174,8 +175,8 @@ class NodeReader:
         refused: list[Mistake] = []
         for key, (written, value) in mapping.entries.items():
             if key in ("kind", "image", "group", "cmd"):
-                if self.fields.text(value, "one text"):
-                    assert isinstance(value, yaml.Scalar)
+                self.fields.text(value, "one text")
+                if isinstance(value, yaml.Scalar) and value.text:
                     settings.texts[key] = value
             elif key == "binds":
                 settings.binds = tuple(self._binds(value))
@@ -184,6 +185,8 @@ class NodeReader:
                 settings.execs = tuple(words for one in commands if (words := self._words(one)))
             elif key in ("env", "labels", "sysctls"):
                 settings.maps[key] = self._map(value)
+                if key == "env" and isinstance(value, yaml.Mapping):
+                    self._check_variables(value)
                 if key == "sysctls" and isinstance(value, yaml.Mapping):
                     refused += _not_of_a_namespace(value)
             elif key in _IGNORED_NODE_KEYS:
@@ -200,6 +203,15 @@ class NodeReader:
             return {}
         return {key: self.fields.text(each, "a value") for key, (_, each) in value.entries.items()}
 
+    def _check_variables(self, value: yaml.Mapping) -> None:
+        for name, (written, _) in value.entries.items():
+            if not _VARIABLE.match(name) or not name.isprintable():
+                self.fields.wrong(
+                    written,
+                    f"{quote(name)} cannot be the name of a variable",
+                    "write NAME: VALUE, without blanks and '=' in the name",
+                )
+
     def _binds(self, value: yaml.Node) -> Iterable[Bind]:
         for item in self.fields.texts(value, "binds"):
             source, _, rest = item.text.partition(":")
@@ -215,6 +227,12 @@ class NodeReader:
                     item,
                     "containerlab's variables are not supported in binds",
                     "write the path out, relative to the topology file",
+                )
+            elif ".." in target.split("/") or not target.strip("/"):
+                self.fields.wrong(
+                    item,
+                    f"nothing can be bound to {quote(target)}",
+                    "write the path of a file or directory in the node, without '..'",
                 )
             else:
                 yield Bind(source, target.rstrip("/"), mode == "ro", item.place)

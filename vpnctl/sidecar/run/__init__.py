@@ -3,13 +3,16 @@
 ::
 
     source        QEMU's stream -> parse, eliminate -> compress -> lifeline;  return path -> QEMU
-    destination   lifeline -> decode -> verify -> QEMU;  QEMU's return path -> lifeline
-    intake        what QEMU writes, read ahead by a bounded amount
-    encoding      the source's work on octets, for threads
-    decoding      the destination's
-    return_path   what the destination's QEMU says about the guest
+    destination   lifeline -> decompress, rebuild -> verify -> QEMU;  return path -> lifeline
+    settings      what a sidecar is started with
+    agreement     what the codecs of the two sides settle when they meet
+    pump          the source's steps side by side: `intake` reads, `encoding` works, the WAN sends
+    steering      how much is done to the stream, in pieces of which size; pure
+    decoding      the destination's work on payloads
+    return_path   what the destination's QEMU says about the guest; pure
+    monitor       QEMU's monitor: may the guest move, and how much is left
     progress      how far a migration is, as a value
     control       a unix socket to ask for progress and to change the bandwidth limit
     metrics       the same for Prometheus, on loopback
-    settings      what a sidecar is started with
+    qemu, tasks   unix sockets; tasks that live and die together
 """

@@ -92,6 +92,7 @@ class DestinationSidecar:
 
         Raises `SidecarError` when it did not arrive; QEMU's socket was closed then.
         """
+        outcome = Outcome.FAILED
         try:
             where = await self._listener.open()
             async with self._lifeline.kept():
@@ -106,6 +107,9 @@ class DestinationSidecar:
                 self._lifeline.stay()
                 self._phase = Phase.FINISHING
             _judge(outcome)
+        except SidecarError as error:
+            self._phase = Phase.FAILED
+            raise _in_doubt(error) if outcome is Outcome.LOADED else error from error.__cause__
         except BaseException:
             self._phase = Phase.FAILED
             raise
@@ -198,3 +202,10 @@ def _judge(outcome: Outcome) -> None:
             "QEMU closed its socket before the guest was loaded",
             hint="see its messages; the guest runs on at the source",
         )
+
+
+def _in_doubt(error: SidecarError) -> SidecarError:
+    return SidecarError(
+        f"QEMU has loaded the guest here, but the source may not know: {error.message}",
+        hint="ask both QEMUs with query-status before you do anything",
+    )

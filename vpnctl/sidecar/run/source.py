@@ -17,6 +17,7 @@ from vpnctl.sidecar.run.monitor import Monitor, monitored
 from vpnctl.sidecar.run.progress import Phase, Progress, RateMeter, stages_of
 from vpnctl.sidecar.run.pump import Pump
 from vpnctl.sidecar.run.qemu import accepted, half_close, unix_listener
+from vpnctl.sidecar.run.return_path import ReturnPathReader
 from vpnctl.sidecar.run.settings import SourceSettings
 from vpnctl.sidecar.run.steering import SMALLEST_PIECE
 from vpnctl.sidecar.run.tasks import either
@@ -174,10 +175,15 @@ class SourceSidecar:
 
     async def _return_path(self, qemu: socket.socket, intake: Intake) -> Outcome:
         """The destination's QEMU to ours, until the destination tells what became of the guest."""
-        loop = asyncio.get_running_loop()
+        loop, reader = asyncio.get_running_loop(), ReturnPathReader()
         while True:
-            match await self._lifeline.receive():
+            try:
+                message = await self._lifeline.receive()
+            except SidecarError as error:
+                raise _in_doubt(error) if reader.outcome() is Outcome.LOADED else error from None
+            match message:
                 case Return(octets):
+                    reader.feed(octets)
                     try:
                         await loop.sock_sendall(qemu, octets)
                     except ConnectionError:
@@ -188,6 +194,13 @@ class SourceSidecar:
                     half_close(qemu)
                 case Verdict(outcome):
                     return outcome
+
+
+def _in_doubt(error: SidecarError) -> SidecarError:
+    return SidecarError(
+        f"QEMU at the destination has loaded the guest, but then: {error.message}",
+        hint="ask both QEMUs with query-status before you do anything",
+    )
 
 
 def _judge(outcome: Outcome, source_left_first: bool) -> None:

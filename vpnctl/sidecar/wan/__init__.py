@@ -9,6 +9,9 @@ that outlives the TCP connections it goes over.
     acquaintance whether a peer is the one that a migration goes on with
     records      how that is laid out on the wire, with a check on each record
     bucket       how much may be sent now
+    pace         how large segments are, how much may wait, at the speed of the link
+    digest       the running digest over a guest's stream that both ends compare
+    greeting     what each side says first; address: where it is
     -- all above is pure: no sockets, no clocks --
     tls          both certificates required, names checked
     stream       a non-blocking socket, plain or TLS, that never holds more than one record

@@ -251,7 +251,8 @@ class Lifeline:
     async def _next(self, cut_at: float | None) -> Met | None:
         """The next connection; None when none comes, and none is needed any more."""
         limit = self.limits.connect_s if cut_at is None else self.limits.resume_s
-        if self._staying:
+        settled = self._settled
+        if settled:
             limit = _GOODBYE_S
         met = asyncio.create_task(self._meet())
         try:
@@ -259,13 +260,18 @@ class Lifeline:
                 await self._until(met.done)
             return met.result()
         except (TimeoutError, VpnctlError) as error:
-            if self._staying:
+            if settled:
                 return None
             if isinstance(error, VpnctlError):
                 raise
             raise self._not_met(cut_at, limit) from None
         finally:
             met.cancel()
+
+    @property
+    def _settled(self) -> bool:
+        """Whether nothing is left but goodbyes."""
+        return self._leaving or (self._staying and not self.transfer.unacknowledged)
 
     async def _meet(self) -> Met:
         try:

@@ -192,8 +192,11 @@ class Listener:
                     raise
         except TimeoutError:
             self._turned_away(where, f"it said nothing for {_ATTEMPT_S:g} s")
-        except (SidecarError, CutError) as error:
-            self._turned_away(where, str(error))
+        except (CutError, ConnectionError):
+            # It left by itself, or its link was cut: nobody was turned away.
+            pass
+        except SidecarError as error:
+            self._turned_away(where, error.message)
         except ssl.SSLError as error:
             told = explain(error, "it")
             self._turned_away(where, told.message if told else str(error))

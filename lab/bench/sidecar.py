@@ -1,0 +1,219 @@
+"""A guest's memory made small, beside zstd and QEMU, on real captured streams.
+
+``python -m lab.bench.sidecar [--captures DIR] [--quick] [--only CASE] [--runs N] [--out FILE]``
+
+Without ``--captures``, streams are captured once (`lab.bench.capture`) and kept in the user's cache
+directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lab.bench.codec import (
+    Run,
+    encode_and_decode,
+    encode_in_two_threads,
+    measured,
+    multifd_size,
+    soak,
+    zstd_long,
+)
+from lab.bench.rows import RESULTS, Row, commit, grid, missing, number, write
+from vpnctl.sidecar.elimination import Options
+from vpnctl.sidecar.elimination.kernel import NAME as KERNEL
+
+MIB = 1 << 20
+OURS, BASELINE, QEMU, MULTIFD = "vpnctl", "zstd -1 --long=27", "QEMU", "multifd-zstd"
+CASES = ("bytes", "stages", "speed", "memory")
+COLD = replace(Options(), site=True)
+SOAK = 10_000 * MIB
+#: What a sidecar may use besides `Options.memory`, and how much of that.
+MEMORY_FACTOR, MEMORY_REST = 1.2, 100e6
+
+
+class Bench:
+    """The cases; ``first`` and ``second``: captured streams of two guests."""
+
+    def __init__(self, first: Path, second: Path, runs: int, say: Callable[[str], None]) -> None:
+        self.first, self.second, self.runs, self.say = first, second, runs, say
+        self.rows: list[Row] = []
+
+    def row(
+        self, case: str, subject: str, figure: float, unit: str, mark: str = "", **more: object
+    ) -> None:
+        """Add a row; ``mark`` is "<= x" or ">= x"."""
+        holds = None
+        if mark:
+            relation, limit = mark.split()
+            holds = figure <= float(limit) if relation == "<=" else figure >= float(limit)
+        note = str(more.pop("note", ""))
+        self.rows.append(Row(case, subject, figure, unit, mark, holds, note, extra=dict(more)))
+
+    def bytes(self) -> None:
+        """All stages against what others make of the same stream."""
+        with TemporaryDirectory(prefix="vpnctl-bench-") as directory:
+            for guest, path, caches in (
+                ("first guest, cold cache", self.first, "cold"),
+                ("second guest, warm cache", self.second, "warm"),
+            ):
+                self.say(f"bytes: {guest}")
+                stream = path.stat().st_size
+                ours = measured(encode_and_decode, path, COLD, Path(directory))
+                baseline = zstd_long(path)
+                multifd = measured(multifd_size, path)
+                note = (
+                    "computed from the capture as QEMU's code does it: each of 2 channels one zstd"
+                    " stream of level 1, flushed every 128 pages"
+                )
+                self.row(f"bytes/{guest}", OURS, ours.wire / 1e6, "MB", stages=ours.stages)
+                self.row(f"bytes/{guest}", BASELINE, baseline / 1e6, "MB")
+                self.row(f"bytes/{guest}", MULTIFD, multifd / 1e6, "MB", note=note)
+                self.row(f"bytes/{guest}", QEMU, stream / 1e6, "MB")
+                mark = "<= 0.97" if caches == "cold" else "<= 0.75"
+                self.row(f"ratio to {BASELINE}/{guest}", OURS, ours.wire / baseline, "x", mark)
+                if caches == "cold":
+                    self.row(f"ratio to {QEMU}/{guest}", OURS, ours.wire / stream, "x", "<= 0.25")
+                    self.row(
+                        f"ratio to {MULTIFD}/{guest}", OURS, ours.wire / multifd, "x", "<= 0.6"
+                    )
+
+    def stages(self) -> None:
+        """Each stage on its own, then together; bytes and what each saved."""
+        alone = replace(Options(), delta=False, content=False, site=False, compress=False)
+        ways = {
+            "delta": replace(alone, delta=True),
+            **{
+                f"content, {blocks} blocks": replace(alone, content=True, sub_blocks=blocks)
+                for blocks in (1, 4, 16)
+            },
+            "delta, content": replace(alone, delta=True, content=True),
+            "zstd-long": Options.zstd_long(),
+            "delta, zstd level 1": replace(alone, delta=True, compress=True, level=1),
+            "delta, zstd": replace(alone, delta=True, compress=True),
+            "delta, content, zstd": replace(alone, delta=True, content=True, compress=True),
+        }
+        for name, options in ways.items():
+            self.say(f"stages: {name}")
+            run = measured(encode_and_decode, self.first, options, None)
+            self.row(f"stages/{name}", OURS, run.wire / 1e6, "MB", stages=run.stages)
+        for blocks in (1, 4, 16):
+            name = f"all, warm, {blocks} blocks"
+            self.say(f"stages: {name}")
+            with TemporaryDirectory(prefix="vpnctl-bench-") as directory:
+                options = replace(COLD, sub_blocks=blocks)
+                measured(encode_and_decode, self.first, options, Path(directory))
+                run = measured(encode_and_decode, self.second, options, Path(directory))
+            self.row(f"stages/{name}", OURS, run.wire / 1e6, "MB", stages=run.stages)
+
+    def speed(self) -> None:
+        """Octets of the stream a second; the best of some runs, all ways in turn."""
+        ways = {"all": COLD, "zstd-long": Options.zstd_long(), "none": Options.pass_through()}
+        found: dict[str, list[Run]] = {name: [] for name in ways}
+        tool: list[float] = []
+        piped: list[float] = []
+        for number_of_run in range(self.runs):
+            self.say(f"speed: run {number_of_run + 1} of {self.runs}")
+            for name, options in ways.items():
+                with TemporaryDirectory(prefix="vpnctl-bench-") as directory:
+                    site = Path(directory) if options.site else None
+                    found[name].append(measured(encode_and_decode, self.first, options, site))
+            with TemporaryDirectory(prefix="vpnctl-bench-") as directory:
+                wire, rate = measured(encode_in_two_threads, self.first, COLD, Path(directory))
+            if wire != found["all"][-1].wire:
+                raise RuntimeError("two threads make something else of the stream than one")
+            piped.append(rate)
+            begun = os.times()
+            zstd_long(self.first)
+            ended = os.times()
+            spent = ended.children_user + ended.children_system
+            spent -= begun.children_user + begun.children_system
+            tool.append(self.first.stat().st_size / spent / 1e6)
+        note = "octets of the stream for each second of processor time, in one thread"
+        for name, mark in (("all", ">= 300"), ("zstd-long", ""), ("none", ">= 1500")):
+            encoder = max(run.encoded for run in found[name])
+            self.row(f"encoder/{name}", OURS, encoder, "MB/s", mark, note=note)
+            # With no stage at all a decoder hands on what it was given.
+            if name != "none":
+                decoder = max(run.decoded for run in found[name])
+                at_least = f">= {encoder:.0f}" if mark else ""
+                self.row(f"decoder/{name}", OURS, decoder, "MB/s", at_least, note=note)
+        self.row("encoder/zstd-long", BASELINE, max(tool), "MB/s", note="the command line tool")
+        note = "octets of the stream a second"
+        self.row("encoder, two threads/all", OURS, max(piped), "MB/s", ">= 450", note=note)
+
+    def memory(self) -> None:
+        """Both sidecars' memory over a long stream."""
+        self.say(f"memory: a stream of {SOAK / 1e9:.0f} GB")
+        limit = (MEMORY_FACTOR * COLD.memory + MEMORY_REST) / 1e6
+        for side, samples in soak(self.first, COLD, SOAK).items():
+            early, late = samples
+            note = f"peak RSS after {SOAK / 1e9:.0f} GB; configured are {COLD.memory / 1e6:.0f} MB"
+            self.row(f"memory/{side}", OURS, late, "MB", f"<= {limit:.0f}", note=note)
+            self.row(f"memory/{side}, growth in the second half", OURS, late - early, "MB", "<= 16")
+
+
+def captures(directory: Path | None) -> tuple[Path, Path]:
+    """The two streams; captured now if they are not there."""
+    if directory is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        directory = cache / "vpnctl" / "captures"
+    paths = directory / "first.stream", directory / "second.stream"
+    if not all(path.exists() for path in paths):
+        print(f"capturing streams into {directory} ...", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "lab.bench.capture", str(directory)], check=True)
+    return paths
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, write; 0 whatever was found."""
+    parser = argparse.ArgumentParser(prog="python -m lab.bench.sidecar", description=__doc__)
+    parser.add_argument("--captures", type=Path, help="where the streams are, or will be")
+    parser.add_argument("--quick", action="store_true", help="bytes alone; writes nothing")
+    parser.add_argument("--only", action="append", choices=CASES, help="may be repeated")
+    parser.add_argument("--runs", type=int, default=5, help="of each speed")
+    parser.add_argument("--out", type=Path, help="write the rows here (default: results/)")
+    options = parser.parse_args(arguments)
+    begun, began_at = time.monotonic(), commit()
+    bench = Bench(
+        *captures(options.captures),
+        runs=options.runs,
+        say=lambda text: print(f"[{time.monotonic() - begun:4.0f} s] {text}", file=sys.stderr),
+    )
+    for case in options.only or (("bytes",) if options.quick else CASES):
+        getattr(bench, case)()
+    command = shlex.join(["python", "-m", "lab.bench.sidecar", *(arguments or sys.argv[1:])])
+    for row in bench.rows:
+        row.extra |= {"kernel": KERNEL}
+    if options.out or not options.quick:
+        write(options.out or RESULTS / "sidecar.json", bench.rows, command, began_at)
+    print(
+        grid(
+            ["case", "subject", "figure", "unit", "mark"],
+            [
+                [
+                    row.case,
+                    row.subject,
+                    number(row.figure),
+                    row.unit,
+                    f"{row.mark} {'ok' if row.holds else 'MISSED'}" if row.mark else "",
+                ]
+                for row in bench.rows
+            ],
+        )
+    )
+    print(f"\n{time.monotonic() - begun:.0f} s, {len(missing(bench.rows))} rows miss their mark")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
