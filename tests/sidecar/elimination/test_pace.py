@@ -57,7 +57,7 @@ def test_the_choice_is_never_much_worse_than_the_best_and_settles(
 
 def test_everything_is_done_until_the_link_is_known() -> None:
     pace = Pace()
-    pace.worked(Effort.ALL, 1 << 20, 1 << 18, 0.01)
+    pace.worked(Effort.ALL, 1 << 20, 1 << 19, 1 << 18, 0.01)
     assert pace.next() is Effort.ALL
 
 
@@ -83,7 +83,7 @@ def test_an_effort_not_in_use_is_tried_now_and_then() -> None:
     for _ in range(4 * PROBE_EVERY // (8 << 20)):
         effort = pace.next()
         tried.append(effort)
-        pace.worked(effort, 8 << 20, 8 << 20, 0.005 if effort is Effort.NONE else 0.05)
+        pace.worked(effort, 8 << 20, 8 << 20, 8 << 20, 0.005 if effort is Effort.NONE else 0.05)
     assert {Effort.ALL, Effort.ELIMINATE} <= set(tried)
     assert tried.count(Effort.NONE) > 0.9 * len(tried)
 
@@ -92,23 +92,52 @@ def test_content_that_begins_to_repeat_is_noticed_by_a_trial() -> None:
     pace = Pace()
     pace.unhindered(1_000_000, 0.001)
     assert pace.next() is Effort.NONE
-    pace.worked(Effort.ALL, 1 << 20, 1 << 12, 0.0005)
+    pace.worked(Effort.ALL, 1 << 20, 1 << 14, 1 << 12, 0.0005)
     assert pace.next() is Effort.ALL
 
 
 def test_speeds_are_averaged_as_times() -> None:
     pace = Pace()
-    pace.worked(Effort.ALL, 1_000_000, 500_000, 0.01)
-    assert pace.measures[Effort.ALL] == Measure(1e8, 0.5)
-    pace.worked(Effort.ALL, 1_000_000, 1_000_000, 0.02)
+    pace.worked(Effort.ALL, 1_000_000, 800_000, 400_000, 0.01)
+    assert pace.measures[Effort.ALL].speed == pytest.approx(1e8)
+    assert pace.measures[Effort.ALL].ratio == pytest.approx(0.4)
+    pace.worked(Effort.ALL, 1_000_000, 1_000_000, 1_000_000, 0.02)
     assert pace.measures[Effort.ALL].speed == pytest.approx(1 / (0.9 / 1e8 + 0.1 / 0.5e8))
-    assert pace.measures[Effort.ALL].ratio == pytest.approx(0.55)
+    assert pace.measures[Effort.ALL].ratio == pytest.approx(0.82 * 0.55)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(Effort), st.integers(1, 1 << 21), st.integers(1, 1 << 21)),
+        max_size=20,
+    )
+)
+def test_a_greater_effort_never_promises_to_send_more(
+    batches: list[tuple[Effort, int, int]],
+) -> None:
+    pace = Pace()
+    for effort, eliminated, wire in batches:
+        pace.worked(effort, 1 << 20, eliminated, wire, 0.01)
+    none, eliminate, everything = (pace.measures[effort].ratio for effort in Effort)
+    assert 0 < everything <= eliminate <= none
+
+
+def test_a_slow_link_is_worth_everything_whatever_comes_first() -> None:
+    pace = Pace()
+    # A guest's random numbers, then its text.
+    pace.worked(Effort.ALL, 1 << 20, 1 << 20, 1 << 20, 0.02)
+    for _ in range(100):
+        pace.carried(2_500_000, 1.0)
+        effort = pace.next()
+        assert effort is Effort.ALL
+        pace.worked(effort, 1 << 20, 1 << 19, 1 << 17, 0.01)
 
 
 def test_no_time_and_no_octets_teach_nothing() -> None:
     pace = Pace()
-    pace.worked(Effort.ALL, 0, 0, 1.0)
-    pace.worked(Effort.ALL, 100, 100, 0.0)
+    before = pace.measures
+    pace.worked(Effort.ALL, 0, 0, 0, 1.0)
+    pace.worked(Effort.ALL, 100, 100, 100, 0.0)
     pace.carried(0, 1.0)
     pace.carried(10, 0.0)
-    assert (dict(pace.measures), pace.link) == (dict(BELIEFS), None)
+    assert (pace.measures, pace.link) == (before, None)

@@ -51,6 +51,8 @@ PREFERENCE = 0.05
 INERTIA = 0.10
 #: Weight of the newest observation of an effort.
 _NEWEST = 0.1
+#: A share is no smaller: something is always sent.
+_LEAST = 1e-6
 #: A batch of each effort not in use is tried once in so many octets of the stream.
 PROBE_EVERY = 256 << 20
 
@@ -73,35 +75,56 @@ class Pace:
     """Learns what efforts cost and what the link carries, and says what to do next.
 
     ``link`` is unknown, and everything is done, until `carried` was called.
+
+    An effort that is not made is judged by what is seen of the others, because content changes all
+    the time: what one effort made of a guest's text says nothing beside what another one made of
+    its random numbers.  So what is learned is what elimination leaves of the stream, and what
+    compression leaves of that; a greater effort never sends more.
     """
 
     def __init__(self, beliefs: Mapping[Effort, Measure] = BELIEFS) -> None:
-        self.measures = dict(beliefs)
+        self._speeds = {effort: measure.speed for effort, measure in beliefs.items()}
+        #: Octets after elimination for each of the stream, and after compression for each of those.
+        self._eliminated = beliefs[Effort.ELIMINATE].ratio
+        self._compressed = beliefs[Effort.ALL].ratio / self._eliminated
         self.link: float | None = None
         self.present = Effort.ALL
         self._measured: set[Effort] = set()
         #: Octets of the stream since each effort was last made.
         self._idle = dict.fromkeys(Effort, 0)
 
-    def worked(self, effort: Effort, stream: int, wire: int, seconds: float) -> None:
-        """A batch of ``stream`` octets became ``wire`` octets in ``seconds`` of the slowest stage.
+    @property
+    def measures(self) -> Mapping[Effort, Measure]:
+        """What each effort costs and brings, as far as is known."""
+        ratios = {
+            Effort.NONE: 1.0,
+            Effort.ELIMINATE: self._eliminated,
+            Effort.ALL: self._eliminated * self._compressed,
+        }
+        return {effort: Measure(self._speeds[effort], ratios[effort]) for effort in Effort}
 
-        With stages in a pipeline, that is the time of the one that took longest.
+    def worked(
+        self, effort: Effort, stream: int, eliminated: int, wire: int, seconds: float
+    ) -> None:
+        """A batch of ``stream`` octets was dealt with in ``seconds`` of the slowest stage.
+
+        ``eliminated``: octets that elimination left of it; ``wire``: octets to send.  With stages
+        in a pipeline, ``seconds`` is the time of the one that took longest.
         """
         for other in self._idle:
             self._idle[other] += stream
         self._idle[effort] = 0
         if not stream or seconds <= 0:
             return
-        new = Measure(stream / seconds, max(wire, 1) / stream)
-        old = self.measures[effort]
         weight = _NEWEST if effort in self._measured else 1.0
         self._measured.add(effort)
         # Times add up, rates do not: means are of seconds per octet.
-        self.measures[effort] = Measure(
-            1 / (weight / new.speed + (1 - weight) / old.speed),
-            weight * new.ratio + (1 - weight) * old.ratio,
-        )
+        took = weight * seconds / stream + (1 - weight) / self._speeds[effort]
+        self._speeds[effort] = 1 / took
+        if effort >= Effort.ELIMINATE:
+            self._eliminated = _mean(self._eliminated, eliminated / stream, weight)
+        if effort is Effort.ALL and eliminated:
+            self._compressed = _mean(self._compressed, wire / eliminated, weight)
 
     def carried(self, octets: int, seconds: float) -> None:
         """The link took ``octets`` in ``seconds`` while there was always something to send."""
@@ -121,3 +144,8 @@ class Pace:
         self.present = choose(self.link, self.measures, self.present)
         longest = max(self._idle, key=self._idle.__getitem__)
         return longest if self._idle[longest] >= PROBE_EVERY else self.present
+
+
+def _mean(old: float, new: float, weight: float) -> float:
+    """A share, updated; above 0, and 1 at most."""
+    return min(max((1 - weight) * old + weight * new, _LEAST), 1.0)

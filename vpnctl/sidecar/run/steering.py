@@ -13,6 +13,8 @@ SMALLEST_PIECE = 128 * 1024
 LARGEST_PIECE = 1024 * 1024
 #: A link that was busy for this part of the time is what holds the stream up.
 _BUSY = 0.9
+#: So many octets tell how fast a link is that was not always busy; fewer fit into its buffers.
+_TELLING = 4 * 1024 * 1024
 
 
 class Pieces:
@@ -60,7 +62,8 @@ class Steering:
         if self._pace is not None and encoded.work.stream:
             work = encoded.work
             slowest = max(work.seconds, encoded.seconds)
-            self._pace.worked(work.effort, work.stream, encoded.wire, slowest)
+            eliminated = sum(batch.size for batch in work.batches)
+            self._pace.worked(work.effort, work.stream, eliminated, encoded.wire, slowest)
 
     def link(self, octets: int, busy_s: float, now: float) -> None:
         """The link has carried ``octets`` so far, and had something to carry for ``busy_s``."""
@@ -70,7 +73,7 @@ class Steering:
         carried, busy = octets - self._octets, busy_s - self._busy_s
         if busy >= _BUSY * elapsed:
             self._pace.carried(carried, busy)
-        elif carried:
+        elif carried >= _TELLING:
             self._pace.unhindered(carried, busy)
         self._then, self._octets, self._busy_s = now, octets, busy_s
 
