@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vpnctl.sidecar.elimination import Effort
+from vpnctl.sidecar.elimination.compression import Batch, Form
 from vpnctl.sidecar.run.encoding import Encoded, Work
 from vpnctl.sidecar.run.steering import LARGEST_PIECE, SMALLEST_PIECE, Pieces, Steering
 
@@ -14,6 +15,8 @@ COSTS = {
     Effort.ELIMINATE: (7e8, 0.7),
     Effort.ALL: (2.5e8, 0.3),
 }
+#: What elimination leaves of a mebioctet.
+LEFT = bytes(int((1 << 20) * COSTS[Effort.ELIMINATE][1]))
 
 
 def travel(steering: Steering, link: float, seconds: float, now: float = 0.0) -> list[Effort]:
@@ -25,7 +28,8 @@ def travel(steering: Steering, link: float, seconds: float, now: float = 0.0) ->
         speed, ratio = COSTS[effort]
         stream, wire = 1 << 20, int((1 << 20) * ratio)
         work_s, link_s = stream / speed, wire / link
-        steering.encoded(Encoded([], Work([], effort, stream, work_s), wire, work_s))
+        batches = [Batch(Form.BATCH_ZSTD, [LEFT])]
+        steering.encoded(Encoded([], Work(batches, effort, stream, work_s), wire, work_s))
         octets, busy, now = octets + wire, busy + link_s, now + max(work_s, link_s)
         made.append(effort)
     return made
