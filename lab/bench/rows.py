@@ -59,8 +59,12 @@ def machine() -> str:
 
 
 def write(path: Path, rows: Iterable[Row], command: str, began_at: str = "") -> None:
-    """A list of objects, one per row; ``began_at``: `commit` when the benchmark began."""
+    """A list of objects, one per row; ``began_at``: `commit` when the benchmark began.
+
+    ``command`` is kept as a shell takes it anywhere: with ``~`` for the home directory.
+    """
     where, what = machine(), commit()
+    command = command.replace(str(Path.home()), "~")
     if began_at and began_at != what:
         what = f"{began_at}..{what}"
     objects = []
