@@ -18,6 +18,8 @@ from vpnctl.controller.requests import PlanRequest
 from vpnctl.errors import PolicyError, VpnctlError
 from vpnctl.model import FAMILIES
 
+_JSON = {"content-type": "application/json"}
+
 
 class Switch:
     """Passes calls on to the controller of the moment: building an application takes a while."""
@@ -160,7 +162,11 @@ def test_mistakes_of_a_policy_travel_with_the_error() -> None:
     [
         ("POST", "/v1/extend", {"json": {"vpn": "E1"}}, 422),
         ("POST", "/v1/extend", {"json": {"vpn": "E1", "site": "x", "confirm": 3}}, 422),
-        ("POST", "/v1/apply", {"content": b"{", "headers": {"content-type": "a/json"}}, 422),
+        ("POST", "/v1/apply", {"content": b"{}", "headers": {"content-type": "text/plain"}}, 422),
+        ("POST", "/v1/apply", {"content": b"{}"}, 422),
+        ("POST", "/v1/apply", {"content": b"{", "headers": _JSON}, 422),
+        ("POST", "/v1/apply", {"content": b"[]", "headers": _JSON}, 422),
+        ("POST", "/v1/apply", {"content": b"[" * 60_000, "headers": _JSON}, 422),
         ("GET", "/v1/revisions/zero", {}, 422),
         ("GET", "/v1/peers/pe-e1/rib-in?family=ipx", {}, 422),
         ("GET", "/v1/peers/nobody/rib-in", {}, 404),
@@ -183,7 +189,7 @@ def test_a_chunked_body_is_bounded_too() -> None:
         for _ in range(MAX_BODY // 1024 + 1):
             yield b" " * 1024
 
-    headers = {"content-type": "application/json"}
+    headers = _JSON
     answer = ask(FakeController(), "POST", "/v1/apply", content=pieces(), headers=headers)
     assert answer.status_code == 413
     assert answer.json()["error"]["code"] == "usage"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from vpnctl import __version__
 from vpnctl.api import answers, bodies
+from vpnctl.api.changing import ChangeRoute
 from vpnctl.api.errors import http_status, to_json
 from vpnctl.api.guard import Guard
 from vpnctl.api.service import ControllerService
@@ -67,6 +68,8 @@ _EVENT = {
     },
     "required": ["data"],
 }
+
+_Endpoint = TypeVar("_Endpoint", bound=Callable[..., Coroutine[Any, Any, Response]])
 
 Number = Annotated[int, Path(ge=1, le=2**53, description="A revision's number.", examples=[42])]
 PeerName = Annotated[str, Path(min_length=1, max_length=200, examples=["pe-e1"])]
@@ -137,6 +140,20 @@ def _answer_errors(app: FastAPI) -> None:
 
 
 def _add_changes(app: FastAPI, service: ControllerService) -> None:
+    def change(path: str, answer: type[Any]) -> Callable[[_Endpoint], _Endpoint]:
+        def add(endpoint: _Endpoint) -> _Endpoint:
+            app.router.add_api_route(
+                path,
+                endpoint,
+                methods=["POST"],
+                tags=["change"],
+                response_model=answer,
+                route_class_override=ChangeRoute,
+            )
+            return endpoint
+
+        return add
+
     async def do(request: PlanRequest, how: bodies.Doing) -> Response:
         applied = await service.apply(
             request,
@@ -153,33 +170,33 @@ def _add_changes(app: FastAPI, service: ControllerService) -> None:
         """Every mistake of the policy directory as it is on disk now."""
         return answers.answer(answers.ProblemsAnswer, problems=await service.check())
 
-    @app.post("/v1/plan", tags=["change"], response_model=answers.PlanAnswer)
+    @change("/v1/plan", answers.PlanAnswer)
     async def plan(body: bodies.PlanBody) -> Response:
         """What a change would do at every peer; nothing is done."""
         made = await service.plan(body.request(), routes=body.routes)
         return answers.answer(answers.PlanAnswer, plan=made)
 
-    @app.post("/v1/apply", tags=["change"], response_model=answers.AppliedAnswer)
+    @change("/v1/apply", answers.AppliedAnswer)
     async def apply(body: bodies.ApplyBody) -> Response:
         """Apply the policy directory as it is on disk."""
         return await do(body.request(), body)
 
-    @app.post("/v1/extend", tags=["change"], response_model=answers.AppliedAnswer)
+    @change("/v1/extend", answers.AppliedAnswer)
     async def extend(body: bodies.SiteBody) -> Response:
         """Add a site to a VPN: its policy file is edited in place, then applied."""
         return await do(body.request("extend"), body)
 
-    @app.post("/v1/retract", tags=["change"], response_model=answers.AppliedAnswer)
+    @change("/v1/retract", answers.AppliedAnswer)
     async def retract(body: bodies.SiteBody) -> Response:
         """Take a site from a VPN: its policy file is edited in place, then applied."""
         return await do(body.request("retract"), body)
 
-    @app.post("/v1/rollback", tags=["change"], response_model=answers.AppliedAnswer)
+    @change("/v1/rollback", answers.AppliedAnswer)
     async def rollback(body: bodies.RollbackBody) -> Response:
         """Bring back the policy of an earlier revision, as a new revision."""
         return await do(body.request(), body)
 
-    @app.post("/v1/confirm", tags=["change"], response_model=answers.RevisionAnswer)
+    @change("/v1/confirm", answers.RevisionAnswer)
     async def confirm(body: bodies.ConfirmBody) -> Response:
         """Keep the unconfirmed revision."""
         kept = await service.confirm(author=body.author)

@@ -12,8 +12,9 @@ The subset of YAML 1.1 that a policy needs, and nothing an operator could trip o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import yaml
 
@@ -290,26 +291,25 @@ class _Builder:
         self.mistakes: list[Mistake] = []
 
     def feed(self, event: yaml.Event) -> None:
-        if isinstance(event, yaml.ScalarEvent):
-            self._scalar(event)
-        elif isinstance(event, yaml.CollectionStartEvent):
-            self._open(event)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            self._close(event)
-        elif isinstance(event, yaml.AliasEvent):
+        take = self._TAKE.get(type(event))
+        if take is not None:
+            take(self, event)
+
+    def _alias(self, event: yaml.AliasEvent) -> None:
+        self._stop(
+            event,
+            f"the alias *{event.anchor} is not supported",
+            "write the value out: a policy file says everything where it is used",
+        )
+
+    def _begin_document(self, event: yaml.DocumentStartEvent) -> None:
+        self._documents += 1
+        if self._documents > 1:
             self._stop(
                 event,
-                f"the alias *{event.anchor} is not supported",
-                "write the value out: a policy file says everything where it is used",
+                "a second document begins here",
+                "a file holds one VPN: put this into a file of its own",
             )
-        elif isinstance(event, yaml.DocumentStartEvent):
-            self._documents += 1
-            if self._documents > 1:
-                self._stop(
-                    event,
-                    "a second document begins here",
-                    "a file holds one VPN: put this into a file of its own",
-                )
 
     def _stop(self, event: yaml.Event, message: str, hint: str) -> None:
         mark = event.start_mark
@@ -417,3 +417,14 @@ class _Builder:
                     "keep one of them",
                 )
             )
+
+    #: What is done with each kind of event; the others are of no interest.
+    _TAKE: ClassVar[dict[type[yaml.Event], Callable[..., None]]] = {
+        yaml.ScalarEvent: _scalar,
+        yaml.SequenceStartEvent: _open,
+        yaml.MappingStartEvent: _open,
+        yaml.SequenceEndEvent: _close,
+        yaml.MappingEndEvent: _close,
+        yaml.AliasEvent: _alias,
+        yaml.DocumentStartEvent: _begin_document,
+    }

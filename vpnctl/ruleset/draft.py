@@ -92,16 +92,23 @@ def name_in(root: MappingNode) -> str | None:
     return entry[1].text if entry is not None and isinstance(entry[1], Scalar) else None
 
 
-def draft(reading: Reading[VpnFile], view: NetworkView) -> tuple[Draft, list[Mistake]]:
-    """The VPN of a file whose shape is right, and everything that is wrong with it on its own."""
-    return _Drafting(reading, view).run()
+def draft(
+    reading: Reading[VpnFile], view: NetworkView, former: Draft | None = None
+) -> tuple[Draft, list[Mistake]]:
+    """The VPN of a file whose shape is right, and everything that is wrong with it on its own.
+
+    ``former``: what an earlier version of the file gave on the same network; a full mesh of the
+    same sites is not worked out again.
+    """
+    return _Drafting(reading, view, former).run()
 
 
 class _Drafting:
     """The work on one file; mistakes are collected on the way."""
 
-    def __init__(self, reading: Reading[VpnFile], view: NetworkView) -> None:
+    def __init__(self, reading: Reading[VpnFile], view: NetworkView, former: Draft | None) -> None:
         assert reading.model is not None
+        self.former = former
         self.file: VpnFile = reading.model
         self.reading = reading
         self.view = view
@@ -230,6 +237,14 @@ class _Drafting:
             return connectivity.links(connectivity.explicit(nodes, self._explicit_links()))
         if self._too_many(len(nodes) * (len(nodes) - 1), "a full mesh"):
             return frozenset()
+        former = self.former
+        if (
+            former is not None
+            and former.topology == topology.name
+            and former.name == self.file.vpn
+            and [member.site for member in former.members] == [node.site for node in nodes]
+        ):
+            return former.links
         return connectivity.links(connectivity.full_mesh(nodes))
 
     def _too_many(self, links: int, what: str) -> bool:

@@ -214,7 +214,8 @@ class _Loading:
         #: Names that extranets speak of and about which nothing can be said.
         self._broken: set[str] = set()
         self._nameless = False
-        self._out: list[Draft] = []
+        #: By path, what was taken out.
+        self._out: dict[str, Draft] = {}
         self._in: list[Draft] = []
 
     def run(self) -> Compiled:
@@ -247,7 +248,7 @@ class _Loading:
         for path in gone:
             former = self._state.take_out(path)
             self._touched.add(former.name)
-            self._out.append(former)
+            self._out[path] = former
         return changed
 
     def _bring_in(self, path: str) -> None:
@@ -277,7 +278,7 @@ class _Loading:
             self._nameless |= name is None
             self._broken.add(name or "")
             return
-        new, mistakes = draft(reading, state.view)
+        new, mistakes = draft(reading, state.view, self._out.get(path))
         self._mistakes += mistakes
         other = state.paths.get(new.name)
         if other is not None:
@@ -305,7 +306,7 @@ class _Loading:
         names = set(self._touched)
         for name in self._touched:
             names.update(other.name for other in state.declared_with(name))
-        for changed in (*self._out, *self._in):
+        for changed in (*self._out.values(), *self._in):
             names.update(changed.partners)
         for new in self._in:
             names.update(self._evicted(new))
@@ -361,7 +362,7 @@ class _Loading:
         needs = [need for one in dirty for need in one.needs]
         needed = {(pool.name, need.owner) for need in needs for pool in need.pools}
         if self._state.begun:
-            for former in self._out:
+            for former in self._out.values():
                 for need in former.needs:
                     for pool in need.pools:
                         if (pool.name, need.owner) not in needed:

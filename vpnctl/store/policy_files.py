@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, and_, bindparam, func, select
 
 from vpnctl.errors import StoreError
+from vpnctl.store.rows import Rows
 from vpnctl.store.schema import BLOBS, REVISION_FILES
 
 _HIGHEST = (
@@ -36,11 +36,8 @@ _CHANGED = (
     .outerjoin(BLOBS, BLOBS.c.digest == REVISION_FILES.c.digest)
     .where(REVISION_FILES.c.revision == bindparam("number"))
 )
-_WRITE = insert(REVISION_FILES)
-_KEEP = {
-    "sqlite": sqlite.insert(BLOBS).on_conflict_do_nothing(),
-    "postgresql": postgresql.insert(BLOBS).on_conflict_do_nothing(),
-}
+_ROWS = Rows(REVISION_FILES)
+_CONTENTS = Rows(BLOBS, keep=True)
 
 
 def digest_of(content: bytes) -> str:
@@ -88,16 +85,13 @@ def write(
     files: Mapping[str, bytes | None],
 ) -> None:
     """Store what `difference` found as the changes of revision ``number``."""
-    if not changed:
-        return
     contents = {digest: files[path] for path, digest in changed.items() if digest is not None}
-    if contents:
-        connection.execute(
-            _KEEP[connection.dialect.name],
-            [{"digest": digest, "content": content} for digest, content in contents.items()],
-        )
-    connection.execute(
-        _WRITE,
+    _CONTENTS.insert(
+        connection,
+        [{"digest": digest, "content": content} for digest, content in contents.items()],
+    )
+    _ROWS.insert(
+        connection,
         [{"path": path, "revision": number, "digest": digest} for path, digest in changed.items()],
     )
 

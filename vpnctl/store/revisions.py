@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, updat
 from vpnctl.errors import NotFoundError, StoreError
 from vpnctl.store import journal
 from vpnctl.store.records import FOLLOWING_STATES, Revision, RevisionKind, RevisionState, Step
+from vpnctl.store.rows import Rows
 from vpnctl.store.schema import REVISIONS, TIMELINE
 
 # Statements are built once: SQLAlchemy then finds their SQL, and the driver its prepared form.
@@ -19,7 +20,7 @@ _FIND = select(REVISIONS).where(REVISIONS.c.number == bindparam("number"))
 _NEWEST = select(REVISIONS).order_by(REVISIONS.c.number.desc())
 _LATEST = _NEWEST.limit(1)
 _UNCONFIRMED = _LATEST.where(REVISIONS.c.state == RevisionState.UNCONFIRMED.value)
-_WRITE = insert(REVISIONS)
+_ROWS = Rows(REVISIONS)
 _COLUMNS = tuple(field.name for field in fields(Revision))
 _SET_STATE = (
     update(REVISIONS).where(REVISIONS.c.number == bindparam("of")).values(state=bindparam("to"))
@@ -98,7 +99,8 @@ def append(
         operation=operation,
     )
     row = {name: getattr(revision, name) for name in _COLUMNS}
-    connection.execute(_WRITE, row | {"kind": kind.value, "state": revision.state.value})
+    row |= {"kind": kind.value, "state": revision.state.value}
+    _ROWS.insert(connection, [row])
     return revision
 
 

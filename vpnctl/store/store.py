@@ -244,6 +244,8 @@ class Store:
 
     def record_timeline(self, revision: int, steps: Iterable[Step]) -> None:
         """Store what happened when; replaces what was recorded for this revision before."""
+        with self._mutex:
+            self._database.make_room()
         with self._transaction("record a timeline", writes=True) as connection:
             revisions.find(connection, revision)
             revisions.write_timeline(connection, revision, steps)
