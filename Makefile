@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
-.PHONY: help demo lab-demo lab-packages test check format bench-routes bench-stories bench-lab bench-sidecar clean
+.PHONY: help demo lab-demo lab-packages test check format bench-routes bench-peers bench-hostile bench-stories bench-lab bench-sidecar bench-provision clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -52,6 +52,14 @@ bench-routes: $(DEV)  ## speed beside BIRD, FRR and GoBGP; writes lab/bench/RESU
 	@$(BIN)/python -m lab.bench.routes
 	@$(BIN)/python -m lab.bench.report
 
+bench-peers: $(DEV)  ## 100 PEs of 10,000 routes; a slow and a flapping one
+	@$(BIN)/python -m lab.bench.peers
+	@$(BIN)/python -m lab.bench.report
+
+bench-hostile: $(DEV)  ## mutated UPDATEs by the hundred thousand: leaks, defects, memory
+	@$(BIN)/python -m lab.bench.hostile
+	@$(BIN)/python -m lab.bench.report
+
 bench-lab: lab-packages $(DEV)  ## the lab of the paper's testbed: up, down, memory; needs root
 	@$(BIN)/python -m lab.bench.testbed
 	@$(BIN)/python -m lab.bench.report
@@ -59,6 +67,10 @@ bench-lab: lab-packages $(DEV)  ## the lab of the paper's testbed: up, down, mem
 bench-sidecar: $(DEV)  ## a guest's memory made small, beside zstd and QEMU; CAPTURES=DIR
 	@$(BIN)/python -m lab.bench.sidecar $(if $(CAPTURES),--captures $(CAPTURES))
 	@$(BIN)/python -m lab.bench.link $(if $(CAPTURES),--captures $(CAPTURES))
+	@$(BIN)/python -m lab.bench.report
+
+bench-provision: $(DEV)  ## endpoints on 1, 20 and 100 Junos-like routers; root for BGP's port
+	@$(BIN)/python -m lab.bench.provision
 	@$(BIN)/python -m lab.bench.report
 
 bench-wan: $(DEV)  ## rate and delay of an emulated WAN link; needs root, iperf3 and ping

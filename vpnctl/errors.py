@@ -6,6 +6,8 @@
      +-- UsageError            2   the command line or the request does not make sense
      +-- PolicyError           3   the policy has mistakes; nothing was applied
      |    +-- TopologyError     3   a lab's topology file has mistakes; nothing was started
+     |    +-- RenderError       3   a router cannot have what the policy asks; nothing was applied
+     |    +-- DefinitionError   3   a machine's definition has mistakes; nothing was started
      +-- NotFoundError         4   a VPN, site, peer, route or revision of that name does not exist
      +-- StaleError            5   the base revision moved since the plan was made
      +-- ControllerError       6   the controller cannot be reached or refused
@@ -15,7 +17,17 @@
      +-- StreamRefusedError   10   a migration stream is damaged, or uses what is not supported
      +-- SidecarError         12   a migration's data path failed; the guest runs on at the source
      |    +-- SidecarProtocolError   the other sidecar sent what no sidecar sends
+     +-- ProvisioningError    13   a router could not be configured; no router was changed
+     |    +-- ConnectError        14   no session with the router, or it was lost
+     |    +-- HostKeyError        15   somebody answers, but not with the router's key
+     |    +-- LockedError         16   another session holds the router's configuration
+     |    +-- DirtyCandidateError 17   its candidate has changes that are not ours
+     |    +-- RejectedError       18   the router refused, in its own words
+     |    +-- OutcomeUnknownError 19   it is not known whether the router did it
      +-- LabError             20   the lab cannot be built, run or reached
+     +-- MigrationError       21   a machine did not move; the message says where it runs
+     |    +-- PrecheckError      22   it may not move there; nothing was touched
+     +-- AgentError           23   a site's agent cannot be reached or refused
 
 Each class carries the exit code that the command line ends with and, per instance, a hint: what
 the reader can do next.  An error that wraps another one is raised ``from`` it.
@@ -134,8 +146,98 @@ class SidecarProtocolError(SidecarError):
     code = "sidecar-protocol"
 
 
+class ProvisioningError(VpnctlError):
+    """A router could not be configured.
+
+    ``router`` is its name, empty where several are concerned.
+    """
+
+    exit_code = 13
+    code = "provisioning"
+
+    def __init__(self, message: str, *, hint: str = "", router: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.router = router
+
+
+class ConnectError(ProvisioningError):
+    """There is no session with the router: unreachable, login failed, connection lost."""
+
+    exit_code = 14
+    code = "router-connect"
+
+
+class HostKeyError(ProvisioningError):
+    """Somebody answers at the router's address, but not with the router's key."""
+
+    exit_code = 15
+    code = "router-host-key"
+
+
+class LockedError(ProvisioningError):
+    """Another session holds the router's configuration; the message says which."""
+
+    exit_code = 16
+    code = "router-locked"
+
+
+class DirtyCandidateError(ProvisioningError):
+    """The router's candidate has changes that are not ours; they were left as they are."""
+
+    exit_code = 17
+    code = "router-dirty-candidate"
+
+
+class RejectedError(ProvisioningError):
+    """The router understood and refused; the message has its words."""
+
+    exit_code = 18
+    code = "router-rejected"
+
+
+class OutcomeUnknownError(ProvisioningError):
+    """It is not known whether a router did what it was asked to."""
+
+    exit_code = 19
+    code = "router-outcome-unknown"
+
+
+class MigrationError(VpnctlError):
+    """A machine did not move; the message says where it runs."""
+
+    exit_code = 21
+    code = "migration"
+
+
+class PrecheckError(MigrationError):
+    """A machine may not move there; nothing was touched."""
+
+    exit_code = 22
+    code = "precheck"
+
+
+class AgentError(VpnctlError):
+    """A site's agent cannot be reached, or refused."""
+
+    exit_code = 23
+    code = "agent"
+
+
+class DefinitionError(PolicyError):
+    """A machine's definition or the list of agents has mistakes; as in `PolicyError`."""
+
+    code = "definition"
+    averted = "nothing was started"
+
+
 class TopologyError(PolicyError):
     """A lab's topology file has mistakes; ``mistakes`` as in `PolicyError`."""
 
     code = "topology"
     averted = "nothing was started"
+
+
+class RenderError(PolicyError):
+    """A router cannot have what the policy asks for; ``mistakes`` as in `PolicyError`."""
+
+    code = "render"

@@ -18,7 +18,7 @@ OURS = Vpnctl.name
 #: Seconds after which a daemon that is not done is reported as "> bound".
 BOUND = 60
 #: Rule changes measured per case, and the seconds after which no further one is begun.
-CHANGES, CHANGE_BUDGET = 11, 12
+CHANGES, CHANGE_BUDGET = 31, 12
 #: A daemon whose 100k routes take longer (s) is loaded once, and not asked for a new peer.
 PATIENCE = 10
 HOLD_TIME = 3

@@ -76,6 +76,9 @@ class _Peers:
             for session, total in before.items():
                 engine.written(session, total)
 
+    def warn(self, session: int, words: str) -> None:
+        self.resets.append(f"session {session}: {words}")
+
     def reset(self, session: int, code: int, subcode: int, reason: str) -> None:
         self.resets.append(f"session {session}: {code}/{subcode} {reason}")
 

@@ -73,7 +73,7 @@ class Stage:
             self.setup = Setup(
                 self.workload,
                 self._count + self._spare,
-                _free_port(),
+                free_port(),
                 Path(where),
                 self._hold_time,
             )
@@ -138,18 +138,22 @@ class Stage:
 
     def memory(self) -> Memory:
         """Of all the daemon's processes, now."""
-        sums = {"Rss": 0, "Pss": 0, "Private_Clean": 0, "Private_Dirty": 0}
-        pids = self.daemon.pids()
-        peak = 0
-        for pid in pids:
-            status = Path(f"/proc/{pid}/status").read_text()
-            peak += int(status.partition("VmHWM:")[2].split()[0]) * 1024
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
-                key, value = line.split(":")
-                if key in sums:
-                    sums[key] += int(value.split()[0]) * 1024
-        private = sums["Private_Clean"] + sums["Private_Dirty"]
-        return Memory(sums["Rss"] / 1e6, sums["Pss"] / 1e6, private / 1e6, peak / 1e6, len(pids))
+        return memory_of(self.daemon.pids())
+
+
+def memory_of(pids: Sequence[int]) -> Memory:
+    """Of some processes, now."""
+    sums = {"Rss": 0, "Pss": 0, "Private_Clean": 0, "Private_Dirty": 0}
+    peak = 0
+    for pid in pids:
+        status = Path(f"/proc/{pid}/status").read_text()
+        peak += int(status.partition("VmHWM:")[2].split()[0]) * 1024
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
+            key, value = line.split(":")
+            if key in sums:
+                sums[key] += int(value.split()[0]) * 1024
+    private = sums["Private_Clean"] + sums["Private_Dirty"]
+    return Memory(sums["Rss"] / 1e6, sums["Pss"] / 1e6, private / 1e6, peak / 1e6, len(pids))
 
 
 def _outcome(started: int, arrivals: Sequence[Arrival]) -> Outcome:
@@ -173,7 +177,8 @@ def _fault(arrival: Arrival) -> str:
     return ", ".join(faults)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind((LISTEN, 0))
         port: int = probe.getsockname()[1]

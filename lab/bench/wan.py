@@ -61,11 +61,11 @@ class Line:
     def iperf(self, *words: str) -> dict[str, Any]:
         """A run of iperf3 from here to there; what it says in the end."""
         server = subprocess.Popen(
-            _within(self.there, "iperf3", "-s", "-1", "-B", ADDRESSES[1]),
+            within(self.there, "iperf3", "-s", "-1", "-B", ADDRESSES[1]),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        client = _within(
+        client = within(
             self.here, "iperf3", "-c", ADDRESSES[1], "-J", "-t", str(self.seconds), *words
         )
         try:
@@ -84,7 +84,7 @@ class Line:
     def round_trips(self, many: int) -> list[float]:
         """Seconds of each of ``many`` pings, one every 10 ms."""
         done = subprocess.run(
-            _within(self.here, "ping", "-c", str(many), "-i", "0.01", ADDRESSES[1]),
+            within(self.here, "ping", "-c", str(many), "-i", "0.01", ADDRESSES[1]),
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         return [float(found) / 1000 for found in _TIME.findall(done.stdout)]
@@ -98,7 +98,8 @@ class Line:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _within(namespace: str, *command: str) -> list[str]:
+def within(namespace: str, *command: str) -> list[str]:
+    """``command`` as it runs in a namespace."""
     return ["ip", "netns", "exec", namespace, *command]
 
 
@@ -211,11 +212,11 @@ def measure_limits(seconds: int) -> list[Row]:
 def _load(here: str, there: str, rate: str, seconds: str) -> int:
     """A stream of datagrams until SIGTERM, for somebody else to measure beside it."""
     server = subprocess.Popen(
-        _within(there, "iperf3", "-s", "-1", "-B", ADDRESSES[1]), stdout=subprocess.DEVNULL
+        within(there, "iperf3", "-s", "-1", "-B", ADDRESSES[1]), stdout=subprocess.DEVNULL
     )
     time.sleep(0.3)
     client = subprocess.Popen(
-        _within(here, "iperf3", "-c", ADDRESSES[1], "-u", "-l", str(UDP_PAYLOAD),
+        within(here, "iperf3", "-c", ADDRESSES[1], "-u", "-l", str(UDP_PAYLOAD),
                 "-b", rate, "-t", seconds),
         stdout=subprocess.DEVNULL,
     )  # fmt: skip

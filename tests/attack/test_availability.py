@@ -9,7 +9,7 @@ import pytest
 
 from tests.attack.field import Field, announce
 from tests.routing import wire
-from tests.routing.test_hostile import SEEDS, _mutated
+from tests.routing.test_hostile import SEEDS, mutated
 from tests.support.loopback import loopback_address
 from vpnctl.model import VPNV4
 
@@ -26,7 +26,7 @@ def test_mutated_updates_reset_no_session_but_their_own(field: Field) -> None:
     for _ in range(40):
         for _ in range(50):
             try:
-                field.hostile.send(_mutated(chance.choice(SEEDS), chance))
+                field.hostile.send(mutated(chance.choice(SEEDS), chance))
             except OSError:
                 break
         if field.hostile.closed:

@@ -48,6 +48,34 @@ def test_every_case_runs_and_finds_the_right_content(subject: str, tmp_path: Pat
     assert SUBJECTS[subject].configuration in page
 
 
+@pytest.mark.daemon
+def test_a_crowd_of_peers_gets_the_right_content(tmp_path: Path) -> None:
+    out = tmp_path / "rows.json"
+    done = _run("lab.bench.peers", "--quick", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    rows = {row["case"].split("/")[0] for row in json.loads(out.read_text())}
+    assert {"convergence", "memory", "one rule", "one customer anew"} <= rows
+
+
+@pytest.mark.daemon
+def test_managed_routers_get_their_endpoint(tmp_path: Path) -> None:
+    out = tmp_path / "rows.json"
+    done = _run("lab.bench.provision", "--quick", "--only", "1", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    cases = {row["case"].split("/")[0] for row in json.loads(out.read_text())}
+    assert "extend, command to routes" in cases
+    assert "prepare, commit, confirm" in cases
+
+
+def test_hostile_updates_are_judged(tmp_path: Path) -> None:
+    out = tmp_path / "rows.json"
+    done = _run("lab.bench.hostile", "--updates", "4000", "--sent", "0", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    rows = {row["case"]: row for row in json.loads(out.read_text())}
+    assert rows["engine/leaks, defects, wrong resets"]["figure"] == 0
+    assert "told on" in rows["engine/UPDATEs taken"]["note"]
+
+
 def test_the_engine_alone_gives_the_right_content() -> None:
     done = _run("lab.bench.engine", "--routes", "300", "--sinks", "2", "--only", "in order")
     assert done.returncode == 0, done.stderr

@@ -31,6 +31,10 @@ TARGET     OWNER     EXPORTED BY  IMPORTED BY  ROUTES  REFUSED
 65000:100  E1/e1-hq  pe-e1        pe-e1        2       -
 65000:999  -         -            -            1       pe-c1 1
 """
+ACCESS = """\
+VPN  RULE                PE     FAMILY         FLOW                                                                       ACTIONS  STATUS
+E1   policies/e1.yaml:5  pe-e1  ipv4 flow-vpn  flow4/10.0.0.1:100/destination=10.1.0.0/16,protocol=6,destination-port=22  drop     sent
+"""  # noqa: E501 - as it is printed
 RIB_OUT = """\
 FAMILY  NLRI              FROM   HEARD WITH  TARGETS
 vpls    10.0.0.1:100:ve1  pe-e1  65000:100   65000:103
@@ -62,6 +66,7 @@ sent to pe-c2a with target 65000:103 (was 65000:100), revision 41
         (("show", "vpns"), VPNS),
         (("show", "sites"), SITES),
         (("show", "targets"), TARGETS),
+        (("show", "access"), ACCESS),
         (("show", "rib-out", "--peer", "pe-c1"), RIB_OUT),
         (("show", "revisions"), REVISIONS),
         (("history",), REVISIONS),
@@ -102,6 +107,7 @@ def test_wide_tables_show_more(
         (("show", "vpns"), "vpns"),
         (("show", "sites"), "sites"),
         (("show", "targets"), "targets"),
+        (("show", "access", "--vpn", "E1"), "access"),
         (("show", "rib-in", "--peer", "pe-c1"), "routes"),
         (("show", "rib-out", "--peer", "pe-c1"), "routes"),
         (("show", "revisions"), "revisions"),

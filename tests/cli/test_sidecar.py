@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
 import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +13,7 @@ import pytest
 
 from tests.sidecar.run.qemus import Incoming, migrate, waiting
 from tests.sidecar.stream.samples import SAMPLES, sample
+from tests.support.sidecars import program
 from vpnctl.cli.sidecar.quantities import (
     parse_rate,
     parse_size,
@@ -31,48 +27,6 @@ from vpnctl.sidecar.run.progress import Phase, Progress
 
 PATIENCE_S = 60.0
 OCTETS = sample(SAMPLES[0])
-
-
-class Program:
-    """A running ``vpnctl sidecar``; ``said``: its standard error so far."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.said = ""
-
-    async def line(self, pattern: str) -> re.Match[str]:
-        """The next line on standard error that matches."""
-        assert self.process.stderr is not None
-        while line := (await self.process.stderr.readline()).decode():
-            self.said += line
-            if found := re.search(pattern, line):
-                return found
-        raise AssertionError(f"it never said {pattern!r}: {self.said}")
-
-    async def ended(self) -> tuple[int, str]:
-        """Its exit code and standard output."""
-        out, err = await self.process.communicate()
-        self.said += err.decode()
-        assert self.process.returncode is not None
-        return self.process.returncode, out.decode()
-
-
-@asynccontextmanager
-async def program(*words: object, env: dict[str, str] | None = None) -> AsyncIterator[Program]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "vpnctl", "sidecar", *map(str, words)),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "NO_COLOR": "1", **(env or {})},
-    )
-    try:
-        yield Program(process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 def story(told: Callable[[], Awaitable[None]]) -> None:
@@ -224,6 +178,30 @@ def test_a_senseless_command_line_is_refused(
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_everything_that_is_wrong_with_a_command_line_is_told_at_once(
+    vpnctl: Any, tmp_path: Path
+) -> None:
+    words = ("--connect", "192.0.2.1:1", "--plain", "--limit", "fast", "--cache", "1X")
+    more = ("--resume", "0", "--keepalive", "0", "--migration", "a b", "--metrics", "here")
+    result = vpnctl("sidecar", "source", "--qemu", str(tmp_path / "out"), *words, *more)
+    assert (result.exit_code, result.stdout) == (2, "")
+    said = " ".join(result.stderr.split())
+    for one in (
+        "does not go to 192.0.2.1:1 without TLS",
+        "'fast' is no rate",
+        "'1X' is no size",
+        "--resume: 0 seconds",
+        "--keepalive: 0 seconds",
+        "'a b' is no name",
+        "'here' is no HOST:PORT",
+    ):
+        assert one in said
+    result = vpnctl("sidecar", "destination", "--qemu", "in", "--listen", "x", "--memory", "1X")
+    assert "'x' is no HOST:PORT" in result.stderr
+    assert "--cert, --key, --ca missing" in result.stderr
+    assert "'1X' is no size" in result.stderr
 
 
 def test_a_destination_must_know_whom_it_expects(vpnctl: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from vpnctl.cli.decode import decode
 from vpnctl.cli.output import count, table
-from vpnctl.cli.text import diff_lines, duration, plan_lines, timeline_lines
+from vpnctl.cli.text import diff_lines, duration, plan_lines, route_lines, timeline_lines
 from vpnctl.controller.views import (
     AllocationChange,
     Applied,
@@ -18,6 +18,7 @@ from vpnctl.controller.views import (
     Plan,
     Revision,
     RouteChange,
+    RouterPlan,
     Step,
 )
 
@@ -102,16 +103,18 @@ def test_numbers_are_told_in_words_that_tables_have() -> None:
         ("route-target", 103, "take"),
         ("ve-id/E1", 3, "take up again"),
         ("vlan/pe-1", 101, "release"),
+        ("vlan/pe-1/ge-1", 4001 * 4096 + 17, "take"),
     ]
     plan = replace(
         PLAN,
         allocations=tuple(AllocationChange(pool, "E1/hq", n, done) for pool, n, done in changes),
     )
-    assert [line[12:] for line in plan_lines(plan)[1:5]] == [
-        "+ RD 2 at pe-1      for E1/hq",
-        "+ route target 103  for E1/hq",
-        "+ VE-ID 3 in E1     for E1/hq",
-        "- VLAN 101 at pe-1  for E1/hq",
+    assert [line[12:] for line in plan_lines(plan)[1:6]] == [
+        "+ RD 2 at pe-1               for E1/hq",
+        "+ route target 103           for E1/hq",
+        "+ VE-ID 3 in E1              for E1/hq",
+        "- VLAN 101 at pe-1           for E1/hq",
+        "+ VLAN 4001/17 at pe-1/ge-1  for E1/hq",
     ]
 
 
@@ -167,3 +170,51 @@ def test_values_survive_json_and_a_newer_controller() -> None:
     assert decode(Applied, told) == applied
     with pytest.raises(KeyError):
         decode(Revision, {"number": 1})
+
+
+def test_a_plan_shows_what_each_router_would_get_or_why_it_does_not_say() -> None:
+    diff = "[edit]\n+   a;\n-   b;"
+    routers = (
+        RouterPlan("pe1", "junos-mx", diff),
+        RouterPlan("pe2", "junos-mx", "", "pe2: locked by ada"),
+        RouterPlan("pe3", "junos-mx", ""),
+    )
+    assert plan_lines(replace(PLAN, routers=routers))[1:7] == [
+        "  routers   ~ pe1  junos-mx",
+        "                [edit]",
+        "                +   a;",
+        "                -   b;",
+        "            ! pe2  pe2: locked by ada",
+        "              pe3  has it already",
+    ]
+
+
+def test_a_long_diff_is_counted() -> None:
+    routers = (RouterPlan("pe1", "junos-mx", "\n".join(["+ x"] * 50)),)
+    few = plan_lines(replace(PLAN, routers=routers))
+    assert "                ... and 10 lines more; -o wide shows them" in few
+    assert (
+        sum("+ x" in line for line in plan_lines(replace(PLAN, routers=routers), wide=True)) == 50
+    )
+
+
+def test_what_prepares_a_router_is_one_bar() -> None:
+    steps = [
+        Step("connect", 0, 10, "", "pe1"),
+        Step("connect", 0, 20, "", "pe2"),
+        Step("lock", 10, 12, "", "pe1"),
+        Step("check", 12, 30, "", "pe1"),
+        Step("commit", 30, 90, "", "pe1"),
+    ]
+    names = [line[2:].partition("   ")[0].strip() for line in timeline_lines(steps, 80)]
+    assert names == ["pe1  connect to check", "pe2  connect", "pe1  commit"]
+
+
+def test_a_flow_route_is_listed_with_what_it_does() -> None:
+    flow = "flow4/10.0.0.1:1/destination=10.1.0.0/16"
+    change = RouteChange(
+        "pe-e1", "ipv4 flow-vpn", "~", flow, "policies/e1.yaml:5", ("65000:1",), ("65000:1",),
+        ("at most 1 Mb/s",), ("drop",),
+    )  # fmt: skip
+    (line,) = route_lines([change])
+    assert line.endswith(f"{flow}  from policies/e1.yaml:5  65000:1  at most 1 Mb/s -> drop")

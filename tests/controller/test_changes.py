@@ -382,7 +382,8 @@ async def test_a_removed_pe_is_told_and_its_routes_go(running: Stage) -> None:
 async def test_a_changed_pe_comes_back_and_the_others_stay(running: Stage) -> None:
     stage = running
     before = await session_numbers(stage)
-    stage.write("network.yaml", stage.network(more=", asn: 4200000001"))
+    more = ", asn: 4200000001, guard: {first_as: no}"
+    stage.write("network.yaml", stage.network(more=more))
     applied = await stage.apply()
     assert [(s.peer, s.action) for s in applied.plan.sessions] == [("pe-c", "~")]
     changed = stage.pes["pe-c"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from tests.routing.wire import opened
-from vpnctl.controller.progress import Delivery, Timeline
+from vpnctl.controller.progress import Delivery, Heard, Timeline
 from vpnctl.controller.views import Step
 from vpnctl.model import VPNV4
+from vpnctl.routing.engine import Engine
 from vpnctl.routing.session import Session
 
 pytestmark = pytest.mark.anyio
@@ -107,3 +110,37 @@ async def test_nothing_to_send_is_done_at_once() -> None:
     assert await Delivery([], 0).wait(0)
     # Told something of which nothing fits a message: there is nothing to wait for.
     assert await Delivery([session(1, sent=100, written=100)], 0).wait(0)
+
+
+class Routes:
+    """What PEs announce: pairs of a PE and a target."""
+
+    def __init__(self, *announced: tuple[str, bytes]) -> None:
+        self.announced = set(announced)
+
+    def hears(self, peer: str, target: bytes) -> bool:
+        return (peer, target) in self.announced
+
+
+async def test_a_new_endpoint_is_heard_when_each_of_its_vpns_has_a_route() -> None:
+    clock = Clock()
+    heard = Heard({"pe1": [[b"a", b"b"], [b"c"]], "pe2": [[b"d"]]}, clock(), clock)
+    routes = Routes(("pe1", b"b"), ("pe9", b"c"), ("pe2", b"d"))
+    clock.at += MS
+    heard.look(cast(Engine, routes))
+    assert heard.waiting == ("pe1",)
+    clock.at += MS
+    routes.announced.add(("pe1", b"c"))
+    heard.look(cast(Engine, routes))
+    await heard.wait(0, ["pe1", "pe2"])
+    timeline = Timeline(Clock())
+    heard.record(timeline)
+    assert [(step.router, step.end_ms) for step in timeline.steps] == [("pe2", 1.0), ("pe1", 2.0)]
+
+
+async def test_a_pe_without_a_session_is_not_waited_for() -> None:
+    clock = Clock()
+    heard = Heard({"pe1": [[b"a"]]}, clock(), clock)
+    await heard.wait(3600, ["pe2"])
+    await heard.wait(0, ["pe1"])
+    assert heard.waiting == ("pe1",)

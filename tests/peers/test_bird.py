@@ -93,10 +93,11 @@ class Bird:
 
 
 @contextmanager
-def bird(directory: Path, **settings: object) -> Iterator[Bird]:
+def bird(directory: Path, text: str = CONFIGURATION, **settings: object) -> Iterator[Bird]:
+    """``text``: the configuration, in which ``settings`` have their places."""
     directory.mkdir()
     configuration = directory / "bird.conf"
-    configuration.write_text(CONFIGURATION.format(**settings))
+    configuration.write_text(text.format(**settings))
     command = ["bird", "-f", "-c", str(configuration), "-s", str(directory / "bird.ctl")]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(

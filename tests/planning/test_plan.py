@@ -24,7 +24,7 @@ from vpnctl.planning.plan import (
 from vpnctl.routing.changes import Move
 from vpnctl.routing.nlri import from_text
 
-PATH = SimpleNamespace(peer="pe0")
+PATH = SimpleNamespace(source="pe0", family=VPNV4)
 T1, T2 = (RouteTarget.parse(text).octets for text in ("65000:1", "65000:2"))
 
 

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from vpnctl.routing.engine import Engine
+from vpnctl.routing.membership import restricted
 from vpnctl.routing.nlri import KEY_OF
 from vpnctl.routing.rewrite import rewrite
-from vpnctl.routing.table import candidates
+from vpnctl.routing.table import Path, candidates
+
+
+def _route(engine: Engine, path: Path, routes: dict[tuple[str, bytes], list[str]]) -> None:
+    for key, nlri in path.nlris.items():
+        assert KEY_OF[path.family](nlri) == key
+        assert path in candidates(engine.ribs[path.family].entries[key])
+        routes.setdefault((path.family.name, key), []).append(path.peer)
 
 
 def check(engine: Engine) -> None:
@@ -21,14 +29,19 @@ def check(engine: Engine) -> None:
             assert path in path.group.paths
             assert engine.groups[path.group.identity] is path.group
             groups.add(path.group)
-            for key, nlri in path.nlris.items():
-                assert KEY_OF[path.family](nlri) == key
-                assert path in candidates(engine.ribs[path.family].entries[key])
-                routes.setdefault((path.family.name, key), []).append(path.peer)
+            _route(engine, path, routes)
+        assert not session.stale & set(session.paths.values())
+    stale = [path for each in engine.stale.values() for path in each.paths]
+    for path in (*stale, *(path for each in engine.sessions.values() for path in each.stale)):
+        assert path.nlris
+        assert engine.groups[path.group.identity] is path.group
+        groups.add(path.group)
+        _route(engine, path, routes)
     assert set(engine.groups.values()) == groups
     for group in groups:
         verdict = rewrite(engine.rules, group.peer, group.family, group.targets)
-        assert group.verdict == verdict
+        assert group.allowed == verdict
+        assert group.verdict == restricted(verdict, engine._tables.interests)
     for family, rib in engine.ribs.items():
         assert not rib.touched
         assert not rib.gone

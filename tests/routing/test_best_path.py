@@ -13,6 +13,7 @@ from tests.routing.wire import attribute
 from vpnctl.model import VPNV4
 from vpnctl.routing.attributes import Origin, parse
 from vpnctl.routing.best_path import best, ranked
+from vpnctl.routing.guard import Account
 from vpnctl.routing.rewrite import Verdict
 from vpnctl.routing.table import LocRib, Path, TargetGroup
 
@@ -46,7 +47,8 @@ def path(
         external, True, wire.LOCAL_ASN, wire.ROUTER_ID, bytes((10, 0, 0, router_id))
     )
     group = TargetGroup(peer, VPNV4, frozenset(), Verdict({}, frozenset()))
-    return Path(group, RIB, bytes((10, 0, 0, address)), bytes(12), b"", parse(raw, heard_from))
+    attributes, account = parse(raw, heard_from), Account(VPNV4)
+    return Path(group, RIB, bytes((10, 0, 0, address)), bytes(12), b"", attributes, account)
 
 
 @pytest.mark.parametrize(

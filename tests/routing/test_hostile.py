@@ -76,7 +76,7 @@ def _seeds() -> list[bytes]:
 SEEDS = _seeds()
 
 
-def _mutated(message: bytes, chance: random.Random) -> bytes:
+def mutated(message: bytes, chance: random.Random) -> bytes:
     """Some octets changed, cut out or doubled; the header's length made true again."""
     body = bytearray(message[19:])
     for _ in range(chance.randint(1, 3)):
@@ -135,7 +135,7 @@ def test_mutated_updates_end_in_one_of_the_ways_of_rfc_7606(seed: int, count: in
     held: dict[int, dict[tuple[str, bytes], bytes]] = {2: {}, 3: {}}
     number = 1
     for _ in range(count):
-        engine.updates(number, _mutated(chance.choice(SEEDS), chance))
+        engine.updates(number, mutated(chance.choice(SEEDS), chance))
         for _, code, subcode, reason in output.resets:
             assert (code, subcode) in {(3, 1), (3, 9), (3, 10)}, reason
             number += 3
@@ -156,7 +156,7 @@ def test_mutations_reach_every_outcome() -> None:
     outcomes: Counter[str] = Counter()
     for _ in range(3000):
         engine, output = _engine()
-        engine.updates(1, _mutated(chance.choice(SEEDS), chance))
+        engine.updates(1, mutated(chance.choice(SEEDS), chance))
         if output.resets:
             outcomes["reset"] += 1
             continue

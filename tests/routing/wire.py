@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from vpnctl.model import EVPN, FAMILIES, VPLS, VPNV4, VPNV6, Family, RouteTarget
+from vpnctl.model.family import FLOW_FAMILIES, SESSION_FAMILIES
 from vpnctl.routing.session import Opened
 
 LOCAL_ASN = 65000
@@ -139,7 +140,7 @@ def messages(octets: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _family(octets: bytes) -> Family:
     wanted = struct.unpack("!HB", octets)
-    return next(f for f in FAMILIES.values() if (f.afi, f.safi) == wanted)
+    return next(f for f in SESSION_FAMILIES.values() if (f.afi, f.safi) == wanted)
 
 
 def nlris(family: Family, octets: bytes) -> list[bytes]:
@@ -149,6 +150,10 @@ def nlris(family: Family, octets: bytes) -> list[bytes]:
             size = 1 + -(-octets[0] // 8)
         elif family == VPLS:
             size = 2 + struct.unpack("!H", octets[:2])[0]
+        elif family.name in FLOW_FAMILIES:
+            size = 1 + octets[0]
+            if octets[0] >= 0xF0:
+                size = 2 + struct.unpack("!H", octets[:2])[0] - 0xF000
         else:
             size = 2 + octets[1]
         assert size <= len(octets)
@@ -209,10 +214,14 @@ class Peers:
     def __init__(self) -> None:
         self.sent: dict[int, bytes] = {}
         self.resets: list[tuple[int, int, int, str]] = []
+        self.warnings: list[tuple[int, str]] = []
 
     def send(self, session: int, octets: bytes) -> None:
         assert octets
         self.sent[session] = self.sent.get(session, b"") + octets
+
+    def warn(self, session: int, words: str) -> None:
+        self.warnings.append((session, words))
 
     def reset(self, session: int, code: int, subcode: int, reason: str) -> None:
         self.resets.append((session, code, subcode, reason))

@@ -6,12 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpnctl.model import Allocation, Place
+from vpnctl.model.tags import tags_text, two_tags
 from vpnctl.ruleset.allocation import Need, Pool, Register, allocate
 from vpnctl.ruleset.claims import Claim, Claims
 
 A = Pool("a", "a", 1, 6)
 B = Pool("b", "b", 3, 8)
 WIDE = Pool("wide", "wide", 1, 1000)
+VE = Pool("ve", "ve", 1, 100, dense=True)
 
 
 def need(owner: str, *pools: Pool) -> Need:
@@ -42,6 +44,48 @@ def test_released_numbers_are_the_last_resort_and_then_it_is_a_mistake() -> None
         "N0": 1, "N1": 3, "N2": 4, "N3": 5, "N4": 6, "N5": 2,
     }  # fmt: skip
     assert (mistake.message, mistake.hint) == ("nothing is left", "widen the pool")
+
+
+def test_a_dense_number_is_reused_before_the_range_grows_but_not_in_the_same_change() -> None:
+    register = Register([Allocation("ve", f"N{n}", n) for n in range(1, 17)])
+    register.release("ve", "N5")
+    allocate(register, [need("Z", VE)], claims())
+    # All 16 are in use or just released: the old route may still be out there.
+    assert numbers(register, VE)["Z"] == 17
+
+    later = Register([Allocation("ve", f"N{n}", n, released=n in (5, 9)) for n in range(1, 17)])
+    allocate(later, [need("Z", VE), need("Y", VE), need("X", VE)], claims())
+    found = numbers(later, VE)
+    assert [found[owner] for owner in "ZYX"] == [5, 9, 17]
+
+
+def test_a_released_dense_number_rests_while_the_range_has_room() -> None:
+    register = Register([Allocation("ve", "A", 1), Allocation("ve", "B", 2, released=True)])
+    allocate(register, [need("C", VE), need("B", VE)], claims(("ve", 3)))
+    assert numbers(register, VE) == {"A": 1, "B": 2, "C": 4}
+
+
+def test_vlans_with_two_tags_follow_when_the_single_ones_are_used_up() -> None:
+    one = Pool("vlan/one", "vlan/one", 100, 101, outer=(4001, 4002))
+    other = Pool("vlan/other", "vlan/other", 101, 109, outer=(4002, 4003))
+    register = Register()
+    assert allocate(register, [need("X", one, other), need("Y", one, other)], claims()) == []
+    found = numbers(register, one)
+    assert [tags_text(found[owner]) for owner in "XY"] == ["101", "4002/1"]
+    # Kept, and kept apart from single tags.
+    before = register.allocations()
+    assert allocate(register, [need("Y", one, other)], claims()) == []
+    assert register.allocations() == before
+
+
+def test_every_vlan_of_a_port_is_given_out_once() -> None:
+    port = Pool("vlan/pe", "vlan/pe", 1, 10, outer=(4001, 4001))
+    register = Register()
+    found = allocate(register, [need(f"N{n}", port) for n in range(10 + 4094 + 1)], claims())
+    assert len(found) == 1
+    assert set(numbers(register, port).values()) == {
+        *range(1, 11), *(two_tags(4001, inner) for inner in range(1, 4095)),
+    }  # fmt: skip
 
 
 def test_one_number_is_free_in_every_pool_or_not_taken() -> None:

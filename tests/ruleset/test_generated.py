@@ -30,12 +30,14 @@ def test_the_reference_is_that_of_the_models() -> None:
 
 def test_there_are_the_stories() -> None:
     assert [story.name for story in STORIES] == [
+        "access-rules",
         "directed-links",
         "dual-pe-cloud",
         "evpn",
         "extranet",
         "hub-and-spoke",
         "l3vpn",
+        "managed-routers",
         "two-customers",
     ]
     index = (POLICIES / "README.md").read_text()
@@ -73,7 +75,7 @@ def test_an_editor_finds_no_fault_with_the_stories(story: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("e1.yaml", "{vpn: E1, service: vpls, sites: [a], access: []}"),
+        ("e1.yaml", "{vpn: E1, service: vpls, sites: [a], acces: []}"),
         ("e1.yaml", "{vpn: E1, service: vpls, sites: [{site: a, vlan: 4095}]}"),
         ("e1.yaml", "{vpn: E1, service: vpls, sites: [{site: a, vlan: null}]}"),
         ("e1.yaml", "{vpn: E1, service: vlps, sites: [a]}"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ruleset.policies import NETWORK, compiled, policy
-from vpnctl.model import Endpoint, Family, Listen, Netconf, Place, Service, Vpn
+from vpnctl.model import Endpoint, Family, Frr, Listen, Netconf, Place, Service, Timeouts, Vpn
 from vpnctl.ruleset import load
 
 
@@ -143,6 +145,48 @@ pes:
     assert y.listen == Listen(y.listen.address, 179)
     assert str(y.listen) == "[::2]:179"
     assert network.sites["a"].pes == ("x",)
+
+
+def test_a_managed_pe_says_how_to_log_in() -> None:
+    pes = compiled(
+        """\
+controller: {asn: 65000, router_id: 10.255.0.1, listen: 10.255.0.1, pools: {outer_vlans: 4001}}
+sites: {a: {kind: cloud, pes: [x, y, z]}}
+pes:
+  x:
+    address: 10.0.0.1
+    platform: acme
+    families: evpn
+    netconf:
+      user: vpnctl
+      address: 192.0.2.11
+      port: 22
+      host_key: ~/.ssh/routers
+      timeouts: {connect: 5, commit: 300}
+  y: {address: 10.0.0.2, platform: frr-evpn, frr: {netns: pe-y}, outer_vlans: 4002-4003}
+  z: {address: 10.0.0.3}
+"""
+    ).ruleset.network.pes
+    assert pes["x"].netconf == Netconf(
+        "vpnctl", "", IPv4Address("192.0.2.11"), 22, "~/.ssh/routers", Timeouts(5, 30, 300)
+    )
+    assert pes["y"].frr == Frr(netns="pe-y")
+    assert [pe.managed for pe in pes.values()] == [True, True, False]
+    assert [pe.outer_vlans for pe in pes.values()] == [(4001, 4001), (4002, 4003), (4001, 4001)]
+
+
+def test_vlans_with_two_tags_are_given_and_allocated() -> None:
+    sites = "  - {site: cloud1, vlan: 4001/17}\n"
+    network = NETWORK.replace("vlans: 100-109", "vlans: 100-100, outer_vlans: 4001")
+    loaded = compiled(
+        network,
+        e1=f"vpn: E1\nservice: vpls\nsites:\n{sites}",
+        e2="vpn: E2\nservice: vpls\nsites: [cloud1]\n",
+        e3="vpn: E3\nservice: vpls\nsites: [cloud1]\n",
+    )
+    assert [(one.vlan, one.inner_vlan) for one in loaded.ruleset.endpoints()] == [
+        (4001, 17), (100, None), (4001, 1),
+    ]  # fmt: skip
 
 
 def test_full_mesh() -> None:

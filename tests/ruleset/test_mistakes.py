@@ -22,8 +22,8 @@ IN_VPN_FILES: list[tuple[str, dict[str, str], str]] = [
             "e1": E1 + "acces: x\n",
         },
         """\
-p/e1.yaml:4:1  acces: unknown key 'acces'
-               known keys here: description, extranet, service, sites, targets, topology, vni, vpn
+p/e1.yaml:4:1  acces: unknown key 'acces'; did you mean 'access'?
+               known keys here: access, description, extranet, service, sites, targets, topology, vni and 1 more
 """,
     ),
     (
@@ -38,7 +38,7 @@ sites:
         },
         """\
 p/e1.yaml:4:16  sites[0].vlam: unknown key 'vlam'; did you mean 'vlan'?
-                known keys here: rd, site, targets, ve_id, vlan, vni
+                known keys here: prefixes, rd, site, targets, ve_id, vlan, vni
 """,
     ),
     (
@@ -566,7 +566,7 @@ p/e1.yaml:4:13  sites[1]: branch has the target 65000:5 at pe-e like hq, but the
         },
         """\
 p/e2.yaml:3:13  sites[1]: no VLAN is left at pe-c1 port ge-0/0/3
-                widen controller.pools.vlans or the PE's `vlans` (p/network.yaml), or retract a VPN from the site
+                widen controller.pools.vlans or the PE's `vlans`, add `outer_vlans` (p/network.yaml), or retract a VPN from the site
 """,
     ),
     (
@@ -737,7 +737,8 @@ p/network.yaml:5:26  controller.pools.route_targets: '70000:70000' is no route t
         "platform: junos",
         """\
 p/network.yaml:14:40  pes.pe-c1.platform: no platform is called 'junos'; did you mean 'junos-mx'?
-                      known platforms: bird, exabgp, frr, frr-evpn, generic, gobgp, junos-mx
+                      known platforms: bird, exabgp, frr, frr-evpn, generic, gobgp, junos-bgp-only, \
+junos-evo and 2 more; one of your own needs `families:` here
 """,
     ),
     (
@@ -746,7 +747,7 @@ p/network.yaml:14:40  pes.pe-c1.platform: no platform is called 'junos'; did you
         "families: [vpn4]",
         """\
 p/network.yaml:17:43  pes.pe-6.families[0]: no family is called 'vpn4'; did you mean 'vpnv4'?
-                      known families: evpn, vpls, vpnv4, vpnv6
+                      known families: evpn, ipv4 flow, ipv4 flow-vpn, ipv6 flow, ipv6 flow-vpn, vpls, vpnv4, vpnv6
 """,
     ),
     (
@@ -835,10 +836,53 @@ p/network.yaml:14:40  pes.pe-c1.bgp_port: TCP port 0 is outside 1 to 65535
         "port: ge-0/0/3",
         "netconf: {user: a, password: b}",
         """\
-p/network.yaml:14:39  pes.pe-c1.netconf: the key 'key' is missing
-                      write `key: ~/.ssh/vpnctl`, say
-p/network.yaml:14:49  pes.pe-c1.netconf.password: unknown key 'password'
-                      known keys here: key, user
+p/network.yaml:14:39  pes.pe-c1.netconf: a password does not belong in a policy
+                      take it out, give the router another one, and log in with a `key` or the SSH agent
+""",
+    ),
+    (
+        "both ways to configure a PE",
+        "port: ge-0/0/3",
+        "netconf: {user: a}, frr: {}",
+        """\
+p/network.yaml:14:50  pes.pe-c1.frr: the PE has `netconf` already
+                      keep one
+""",
+    ),
+    (
+        "host key that is none",
+        "port: ge-0/0/3",
+        "netconf: {user: a, host_key: MD5:aa}",
+        """\
+p/network.yaml:14:59  pes.pe-c1.netconf.host_key: 'MD5:aa' is neither a fingerprint nor the path of a known_hosts file
+                      write SHA256:... as `ssh-keygen -lf KEY.pub` shows it, or a path with a / or ~ first
+""",
+    ),
+    (
+        "two PEs on one router",
+        "port: ge-0/0/3",
+        "netconf: {user: a}, families: vpls}\n  pe-x: {address: 10.0.9.9, netconf: {user: a, address: 10.0.0.2}",
+        """\
+p/network.yaml:15:38  pes.pe-x.netconf: 10.0.0.2 port 830 is that of pe-c1 already (p/network.yaml:14)
+                      a router's configuration is changed for one PE at a time: make them one PE
+""",
+    ),
+    (
+        "outer tags that are VLANs too",
+        "port: ge-0/0/3",
+        "vlans: 100-109, outer_vlans: 109-110",
+        """\
+p/network.yaml:14:59  pes.pe-c1.outer_vlans: the outer tags 109-110 are among the VLANs 100-109 of pe-c1 too
+                      a tag is either a VLAN or has VLANs inside: take others
+""",
+    ),
+    (
+        "more outer tags than a port has units for",
+        "port: ge-0/0/3",
+        "outer_vlans: 4001-4004",
+        """\
+p/network.yaml:14:43  pes.pe-c1.outer_vlans: 4001-4004 are more than 3 outer tags
+                      a port has 16385 units at most: that is 4094 VLANs, and 4094 in each of three tags
 """,
     ),
     (
@@ -881,7 +925,7 @@ def test_without_a_network_the_shape_of_the_others_is_still_checked() -> None:
     assert rendered(files) == _messages(
         """\
 p/e1.yaml:4:1  sites_: unknown key 'sites_'; did you mean 'sites'?
-               known keys here: description, extranet, service, sites, targets, topology, vni, vpn
+               known keys here: access, description, extranet, service, sites, targets, topology, vni and 1 more
 p/network.yaml:1:1  the file is missing: it describes the controller, the sites and the PEs
                     write it, or begin with `vpnctl init DIR`
 """

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.guest_image import MissingError, build_image, kernel
 from vpnctl.pki import store
 from vpnctl.pki.authority import issue, new_authority
 
@@ -22,3 +23,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.save(directory, name, issue(ours, [name], now, day))
     store.save(directory, "foreign", issue(foreign, ["cloud1.test"], now, day))
     return directory
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What test guests boot beside the kernel."""
+    try:
+        kernel()
+        return build_image(tmp_path_factory.mktemp("image"))
+    except MissingError as missing:
+        pytest.skip(str(missing))

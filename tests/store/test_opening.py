@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, Integer, MetaData, Table, create_engi
 from tests.store.commits import commit
 from tests.support.postgres import PostgresServer
 from vpnctl.errors import StoreError
-from vpnctl.store import Store, schema
+from vpnctl.store import Step, Store, schema
 
 
 def _sqlalchemy_url(url: str) -> str:
@@ -100,8 +100,8 @@ def test_a_store_of_an_older_version_is_migrated_once(
     def add_table(connection: Connection) -> None:
         Table("extra", MetaData(), Column("id", Integer)).create(connection)
 
-    monkeypatch.setattr(schema, "MIGRATIONS", [add_table])
-    with pytest.raises(StoreError, match="has version 1, this program reads version 2"):
+    monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, add_table])
+    with pytest.raises(StoreError, match="has version 2, this program reads version 3"):
         Store.open(url, read_only=True)
     for _ in range(2):
         with Store.open(url) as store:
@@ -109,6 +109,25 @@ def test_a_store_of_an_older_version_is_migrated_once(
     engine = create_engine(_sqlalchemy_url(url))
     assert inspect(engine).has_table("extra")
     engine.dispose()
+
+
+def test_a_store_of_version_1_learns_of_routers_and_forgets_nothing(url: str) -> None:
+    with Store.open(url) as store:
+        commit(store, None)
+        store.record_timeline(1, [Step("stored", 0.0, 1.0)])
+    engine = create_engine(_sqlalchemy_url(url))
+    with engine.begin() as connection:
+        for statement in (
+            "DROP TABLE journal_log",
+            "ALTER TABLE timeline DROP COLUMN router",
+            "UPDATE vpnctl_schema SET version = 1",
+        ):
+            connection.execute(text(statement))
+    engine.dispose()
+    with Store.open(url) as store:
+        assert store.timeline(1) == (Step("stored", 0.0, 1.0),)
+        operation = store.journal_begin("provision", {}, "prepare")
+        assert [entry.phase for entry in store.journal_log(operation)] == ["prepare"]
 
 
 def test_a_failed_migration_leaves_the_store_as_it_was(
@@ -122,7 +141,7 @@ def test_a_failed_migration_leaves_the_store_as_it_was(
         connection.execute(text("SELECT * FROM no_such_table"))
 
     with monkeypatch.context() as patched:
-        patched.setattr(schema, "MIGRATIONS", [half])
+        patched.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, half])
         with pytest.raises(StoreError, match="could not open the tables"):
             Store.open(url)
     with Store.open(url) as store:

@@ -37,15 +37,23 @@ FRR_BGPD = "/usr/lib/frr/bgpd"
 PATIENCE = 40.0
 
 _GOBGP_FAMILIES = {(1, 128): "l3vpn-ipv4-unicast", (2, 128): "l3vpn-ipv6-unicast"}
-_GOBGP_FAMILIES |= {(25, 65): "l2vpn-vpls", (25, 70): "l2vpn-evpn"}
+_GOBGP_FAMILIES |= {(25, 65): "l2vpn-vpls", (25, 70): "l2vpn-evpn", (1, 132): "rtc"}
+_GOBGP_FAMILIES |= {(1, 133): "ipv4-flowspec", (2, 133): "ipv6-flowspec"}
+_GOBGP_FAMILIES |= {(1, 134): "l3vpn-ipv4-flowspec", (2, 134): "l3vpn-ipv6-flowspec"}
 _FRR_FAMILIES = {(1, 128): "ipv4 vpn", (2, 128): "ipv6 vpn", (25, 70): "l2vpn evpn"}
+_FRR_FAMILIES |= {(1, 133): "ipv4 flowspec", (2, 133): "ipv6 flowspec"}
 _EXABGP_FAMILIES = {(1, 128): "ipv4 mpls-vpn", (2, 128): "ipv6 mpls-vpn"}
 _EXABGP_FAMILIES |= {(25, 65): "l2vpn vpls", (25, 70): "l2vpn evpn"}
+_EXABGP_FAMILIES |= {(1, 133): "ipv4 flow", (2, 133): "ipv6 flow"}
+_EXABGP_FAMILIES |= {(1, 134): "ipv4 flow-vpn", (2, 134): "ipv6 flow-vpn"}
 
 
 @dataclass(frozen=True)
 class DaemonPeer:
-    """A peer of the daemon; ``port``: where to connect, unless ``passive``."""
+    """A peer of the daemon; ``port``: where to connect, unless ``passive``.
+
+    ``password``: key of TCP MD5; ``ttl_security``: RFC 5082 with one hop.
+    """
 
     address: str
     asn: int
@@ -53,6 +61,8 @@ class DaemonPeer:
     passive: bool = False
     families: tuple[tuple[int, int], ...] = ALL_FAMILIES
     hold_time: int = 90
+    password: str = ""
+    ttl_security: bool = False
 
 
 def require(*programs: str) -> None:
@@ -162,11 +172,14 @@ def gobgp(
         lines += [
             "[[neighbors]]",
             f'[neighbors.config]\nneighbor-address = "{peer.address}"\npeer-as = {peer.asn}',
+            f'auth-password = "{peer.password}"' if peer.password else "",
             "[neighbors.timers.config]\nconnect-retry = 1\nidle-hold-time-after-reset = 1",
             f"hold-time = {peer.hold_time}\nkeepalive-interval = {peer.hold_time // 3}",
             f'[neighbors.transport.config]\nlocal-address = "{address}"',
             f"remote-port = {peer.port}\npassive-mode = {str(peer.passive).lower()}",
         ]
+        if peer.ttl_security:
+            lines.append("[neighbors.ttl-security.config]\nenabled = true\nttl-min = 255")
         for family in peer.families:
             name = _GOBGP_FAMILIES[family]
             lines.append(
@@ -240,7 +253,11 @@ def frr(
             f" neighbor {peer.address} remote-as {peer.asn}",
             f" neighbor {peer.address} port {peer.port}",
             f" neighbor {peer.address} update-source {address}",
-            f" neighbor {peer.address} ebgp-multihop 255" if peer.asn != asn else "",
+            f" neighbor {peer.address} ebgp-multihop 255"
+            if peer.asn != asn and not peer.ttl_security
+            else "",
+            f" neighbor {peer.address} ttl-security hops 1" if peer.ttl_security else "",
+            f" neighbor {peer.address} password {peer.password}" if peer.password else "",
             f" neighbor {peer.address} timers {max(1, peer.hold_time // 3)} {peer.hold_time}",
             f" neighbor {peer.address} timers connect 1",
             f" neighbor {peer.address} advertisement-interval 0",

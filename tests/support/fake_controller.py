@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 
 from vpnctl.controller import views
@@ -39,6 +39,17 @@ PROBLEMS = (
         "no VPN is called 'shared-dns'; did you mean 'shared-dms'?",
         "",
     ),
+)
+
+ACCESS = views.AccessRoute(
+    "E1",
+    "policies/e1.yaml:5",
+    "pe-e1",
+    "ipv4 flow-vpn",
+    "flow4/10.0.0.1:100/destination=10.1.0.0/16,protocol=6,destination-port=22",
+    ("65000:101",),
+    ("drop",),
+    "sent",
 )
 
 TIMELINE = (
@@ -230,6 +241,53 @@ class FakeController:
         self._find(new)
         return () if old == new else (views.FileChange("policies/e1.yaml", DIFF),)
 
+    async def drift(self, routers: Iterable[str] = (), *, fix: bool) -> tuple[views.Drift, ...]:
+        self._check()
+        self.asked.append(("drift", *routers, fix))
+        diff = "[edit routing-instances]\n+ E1_cloud2 { ... }"
+        return (
+            views.Drift("pe-c2a", "junos-mx", diff, "", fix),
+            views.Drift("pe-c2b", "junos-mx", ""),
+        )
+
+    async def adopt(self, router: str, *, author: str) -> views.Adoption:
+        self._check()
+        self.asked.append(("adopt", router, author))
+        free = views.NumberInUse("vlan", "7", "interfaces ge-0/0/1 unit 7", "ge-0/0/1")
+        taken = views.NumberInUse(
+            "vlan", "100", "interfaces ge-0/0/1 unit 9", "ge-0/0/1", "E1/cloud2"
+        )
+        return views.Adoption(router, (free,), (taken,))
+
+    async def doctor(self, routers: Iterable[str] = ()) -> tuple[views.Checkup, ...]:
+        self._check()
+        self.asked.append(("doctor", *routers))
+        bad = views.Check("session", False, "pe-c2b: no answer in 10 s", "is it on?")
+        good = views.Check("session", True, "Junos 23.4R2")
+        return (
+            views.Checkup("pe-c2a", "junos-mx", True, (good,)),
+            views.Checkup("pe-c2b", "junos-mx", False, (bad,)),
+        )
+
+    async def reset_session(self, peer: str) -> tuple[str, ...]:
+        self._check()
+        if peer not in {each.name for each in await self.peers()}:
+            raise NotFoundError(f"no PE is called {peer!r}", hint="see 'vpnctl show peers'")
+        self.asked.append(("reset_session", peer))
+        return (peer,)
+
+    async def drain(self, peer: str, draining: bool) -> tuple[str, ...]:
+        self._check()
+        if peer not in {each.name for each in await self.peers()}:
+            raise NotFoundError(f"no PE is called {peer!r}", hint="see 'vpnctl show peers'")
+        self.asked.append(("drain", peer, draining))
+        return (peer,)
+
+    async def rekey(self) -> tuple[str, ...]:
+        self._check()
+        self.asked.append(("rekey",))
+        return ("pe-e1",)
+
     async def peers(self) -> tuple[views.Peer, ...]:
         self._check()
         return tuple(
@@ -328,6 +386,10 @@ class FakeController:
     ) -> tuple[views.Route, ...]:
         self.asked.append(("rib-out", peer, family, vpn, limit))
         return self._routes(peer, limit, "sent")
+
+    async def access(self, vpn: str | None) -> tuple[views.AccessRoute, ...]:
+        self._check()
+        return (ACCESS,) if vpn in (None, ACCESS.vpn) else ()
 
     async def explain(self, nlri: str, peer: str) -> views.Explanation:
         self._check()

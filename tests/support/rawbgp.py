@@ -201,9 +201,13 @@ class RawPeer:
 
     # -- coming up --
 
-    def listen(self, port: int = 0) -> int:
-        """Listen at ``local``; the port.  Then `accept`."""
+    def listen(
+        self, port: int = 0, *, prepare: Callable[[socket.socket], None] | None = None
+    ) -> int:
+        """Listen at ``local``; the port.  Then `accept`.  ``prepare``: sets socket options."""
         self._listening = socket.create_server((self.local, port), family=self._family)
+        if prepare is not None:
+            prepare(self._listening)
         return int(self._listening.getsockname()[1])
 
     def accept(self, timeout: float = 20.0) -> Self:
@@ -213,9 +217,18 @@ class RawPeer:
         self._begin(sock)
         return self
 
-    def connect(self, *, receive_buffer: int = 0, quiet: bool = False) -> Self:
-        """``quiet``: send nothing, not even an OPEN, and start no thread; use `sock`."""
+    def connect(
+        self,
+        *,
+        receive_buffer: int = 0,
+        quiet: bool = False,
+        prepare: Callable[[socket.socket], None] | None = None,
+    ) -> Self:
+        """``quiet``: send nothing, not even an OPEN, and start no thread; use `sock`.
+        ``prepare``: sets options of the socket before it connects."""
         sock = socket.socket(self._family)
+        if prepare is not None:
+            prepare(sock)
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.bind((self.local, 0))

@@ -30,9 +30,13 @@ class Relay:
         #: Octets that were taken from either side, and of these, those that were forwarded.
         self.taken = 0
         self.forwarded = 0
+        #: Octets per second in each direction, of each connection; None for no limit.
+        self.rate: float | None = None
         #: What becomes of octets towards the target.
         self.change: Change = bytes
         self.target = target
+        #: Set when every cut that was asked for has been made.
+        self.all_cut = asyncio.Event()
         self._cuts: deque[int] = deque()
         self._sockets: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -97,9 +101,13 @@ class Relay:
 
     async def _forward(self, source: socket.socket, sink: socket.socket, change: bool) -> None:
         loop = asyncio.get_running_loop()
+        free_at = loop.time()
         with contextlib.suppress(OSError):
             while octets := await loop.sock_recv(source, _HELD):
                 self.taken += len(octets)
+                if self.rate is not None:
+                    free_at = max(free_at, loop.time()) + len(octets) / self.rate
+                    await asyncio.sleep(free_at - loop.time())
                 await self._speaking.wait()
                 part = self.change(octets) if change else octets
                 left = self._cuts[0] - self.forwarded if self._cuts else len(part) + 1
@@ -107,6 +115,8 @@ class Relay:
                 self.forwarded += len(part[:left])
                 if left <= len(part):
                     self._cuts.popleft()
+                    if not self._cuts:
+                        self.all_cut.set()
                     loop.call_soon(self.cut)
                     return
             sink.shutdown(socket.SHUT_WR)

@@ -79,6 +79,26 @@ class PeersAnswer(TypedDict):
     peers: tuple[views.Peer, ...]
 
 
+class PeerNamesAnswer(TypedDict):
+    schema: Schema
+    peer_names: tuple[str, ...]
+
+
+class DriftAnswer(TypedDict):
+    schema: Schema
+    drift: tuple[views.Drift, ...]
+
+
+class AdoptionAnswer(TypedDict):
+    schema: Schema
+    adoption: views.Adoption
+
+
+class DoctorAnswer(TypedDict):
+    schema: Schema
+    doctor: tuple[views.Checkup, ...]
+
+
 class VpnsAnswer(TypedDict):
     schema: Schema
     vpns: tuple[views.Vpn, ...]
@@ -97,6 +117,11 @@ class TargetsAnswer(TypedDict):
 class RoutesAnswer(TypedDict):
     schema: Schema
     routes: tuple[views.Route, ...]
+
+
+class AccessAnswer(TypedDict):
+    schema: Schema
+    access: tuple[views.AccessRoute, ...]
 
 
 class ExplanationAnswer(TypedDict):

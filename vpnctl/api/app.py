@@ -21,7 +21,9 @@ from vpnctl.api import answers, bodies
 from vpnctl.api.changing import ChangeRoute
 from vpnctl.api.errors import http_status, to_json
 from vpnctl.api.guard import Guard
+from vpnctl.api.routers import add_routers
 from vpnctl.api.service import ControllerService
+from vpnctl.api.sessions import add_sessions
 from vpnctl.controller import views
 from vpnctl.controller.requests import PlanRequest
 from vpnctl.errors import NotFoundError, UsageError, VpnctlError
@@ -39,6 +41,8 @@ _TAGS = [
     {"name": "change", "description": "Preview, apply, undo."},
     {"name": "history", "description": "What was applied, by whom, and how long it took."},
     {"name": "look", "description": "What the controller knows: peers, VPNs, targets, routes."},
+    {"name": "sessions", "description": "What is done with sessions, beside the policy."},
+    {"name": "routers", "description": "What is done with managed routers, beside the policy."},
     {"name": "controller", "description": "The controller itself, events and metrics."},
 ]
 
@@ -51,6 +55,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         (413, "The body is too large."),
         (422, "The policy, or the request, has mistakes; nothing was applied."),
         (500, "A defect of the controller; its log has the details."),
+        (502, "A router could not be configured, or asked."),
         (503, "The store or the BGP session process is not there."),
         (507, "A pool of numbers is exhausted."),
     )
@@ -74,7 +79,18 @@ _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Coroutine[Any, Any, Respons
 Number = Annotated[int, Path(ge=1, le=2**53, description="A revision's number.", examples=[42])]
 PeerName = Annotated[str, Path(min_length=1, max_length=200, examples=["pe-e1"])]
 FamilyName = Annotated[
-    Literal["vpnv4", "vpnv6", "vpls", "evpn"] | None, Query(description="Only this family.")
+    Literal[
+        "vpnv4",
+        "vpnv6",
+        "vpls",
+        "evpn",
+        "ipv4 flow",
+        "ipv6 flow",
+        "ipv4 flow-vpn",
+        "ipv6 flow-vpn",
+    ]
+    | None,
+    Query(description="Only this family."),
 ]
 VpnName = Annotated[str | None, Query(max_length=200, description="Only routes of this VPN.")]
 Limit = Annotated[int, Query(ge=1, le=1_000_000, description="At most so many routes.")]
@@ -102,6 +118,8 @@ def create_app(service: ControllerService) -> FastAPI:
     _add_changes(app, service)
     _add_history(app, service)
     _add_looks(app, service)
+    add_sessions(app, service)
+    add_routers(app, service)
     _add_controller(app, service)
     return app
 
@@ -267,9 +285,14 @@ def _add_looks(app: FastAPI, service: ControllerService) -> None:
         """The route targets, their owners and users."""
         return answers.answer(answers.TargetsAnswer, targets=await service.targets())
 
+    @app.get("/v1/access", tags=["look"], response_model=answers.AccessAnswer)
+    async def access(vpn: VpnName = None) -> Response:
+        """The access rules as flow routes, and which PEs have them."""
+        return answers.answer(answers.AccessAnswer, access=await service.access(vpn))
+
     @app.get("/v1/explain", tags=["look"], response_model=answers.ExplanationAnswer)
     async def explain(
-        nlri: Annotated[str, Query(min_length=1, max_length=500, examples=["10.0.0.1:100:ve1"])],
+        nlri: Annotated[str, Query(min_length=1, max_length=10_000, examples=["10.0.0.1:100:ve1"])],
         peer: Annotated[str, Query(min_length=1, max_length=200, examples=["pe-c2a"])],
     ) -> Response:
         """Why a peer has, or has not, a route."""

@@ -27,6 +27,41 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class PeerBody(_Body):
+    """Which PE it is about."""
+
+    peer: Name = Field(description="The PE's name.", examples=["pe-e1"])
+
+
+class AdoptBody(_Body):
+    """Which router's own numbers to reserve."""
+
+    router: Name = Field(description="The router's name.", examples=["pe-c2a"])
+    author: Name = Field(default="api", description="Who asks; kept in the history.")
+
+
+class RoutersBody(_Body):
+    """Which routers to ask; all managed ones when left out."""
+
+    routers: Annotated[list[Name], Field(max_length=1000)] = []
+
+
+class DriftBody(RoutersBody):
+    """Which routers to compare with what they shall have, and whether to mend them."""
+
+    fix: bool = Field(default=False, description="Give them what they shall have.")
+
+
+class DrainBody(PeerBody):
+    """Which PE is to be drained, or not any more."""
+
+    draining: bool = Field(True, description="False ends it.")
+
+
+class NothingBody(_Body):
+    """Nothing is to be said."""
+
+
 #: Names of policy files, to leave what else was edited for later.
 PolicyFiles = Annotated[
     list[Name],

@@ -12,10 +12,20 @@ from typing import Any
 
 from vpnctl.controller.views import Problem, problems
 from vpnctl.errors import (
+    AgentError,
+    ConnectError,
     ControllerError,
+    DirtyCandidateError,
+    HostKeyError,
     LabError,
+    LockedError,
+    MigrationError,
     NotFoundError,
+    OutcomeUnknownError,
     PolicyError,
+    ProvisioningError,
+    RejectedError,
+    RenderError,
     ResourceError,
     SessionProcessError,
     SidecarError,
@@ -34,13 +44,23 @@ HTTP_STATUS: dict[type[VpnctlError], int] = {
     NotFoundError: 404,
     StaleError: 409,
     PolicyError: 422,
+    RenderError: 422,
     ControllerError: 409,
     StoreError: 503,
     SessionProcessError: 503,
     ResourceError: 507,
+    ProvisioningError: 502,
+    ConnectError: 502,
+    HostKeyError: 502,
+    LockedError: 502,
+    DirtyCandidateError: 502,
+    RejectedError: 502,
+    OutcomeUnknownError: 502,
     StreamRefusedError: 422,
     SidecarError: 503,
     LabError: 503,
+    MigrationError: 409,
+    AgentError: 503,
 }
 
 _BY_CODE = {kind.code: kind for kind in HTTP_STATUS}
@@ -73,8 +93,8 @@ def from_json(answer: Mapping[str, Any]) -> VpnctlError:
     """
     error = answer["error"]
     kind = _BY_CODE.get(error["code"], VpnctlError)
-    if kind is PolicyError:
-        return PolicyError(
+    if issubclass(kind, PolicyError):
+        return kind(
             error["message"],
             hint=error["hint"],
             mistakes=tuple(Problem(**problem) for problem in error["problems"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Protocol
 
 from vpnctl.controller import views
@@ -73,8 +73,29 @@ class ControllerService(Protocol):
     ) -> tuple[views.Route, ...]:
         """Routes sent to a peer."""
 
+    async def access(self, vpn: str | None) -> tuple[views.AccessRoute, ...]:
+        """Access rules as the flow routes of each PE."""
+
     async def explain(self, nlri: str, peer: str) -> views.Explanation:
         """Why a peer has, or has not, a route."""
+
+    async def drift(self, routers: Iterable[str] = (), *, fix: bool) -> tuple[views.Drift, ...]:
+        """Where managed routers differ from what they shall have; ``fix``: no longer."""
+
+    async def adopt(self, router: str, *, author: str) -> views.Adoption:
+        """Reserve the numbers that a router's own configuration has."""
+
+    async def doctor(self, routers: Iterable[str] = ()) -> tuple[views.Checkup, ...]:
+        """Whether each managed router can be configured."""
+
+    async def reset_session(self, peer: str) -> tuple[str, ...]:
+        """Let the session of a PE begin anew; its name."""
+
+    async def drain(self, peer: str, draining: bool) -> tuple[str, ...]:
+        """Make a PE's routes the last choice (RFC 8326), or end that; its name."""
+
+    async def rekey(self) -> tuple[str, ...]:
+        """Read every session's key again; the PEs whose key changed."""
 
     def events(self) -> AsyncIterator[views.Event]:
         """What happens from now on."""

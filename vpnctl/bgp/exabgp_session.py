@@ -13,6 +13,7 @@ on an ExaBGP that differs there.
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import os
 import random
@@ -32,6 +33,8 @@ import exabgp.version
 from exabgp.bgp.fsm import FSM
 from exabgp.bgp.message.notification import Notification, Notify
 from exabgp.bgp.message.open.asn import ASN
+from exabgp.bgp.message.open.capability import Capability
+from exabgp.bgp.message.open.capability.graceful import Graceful
 from exabgp.bgp.message.open.capability.refresh import REFRESH
 from exabgp.bgp.message.open.holdtime import HoldTime
 from exabgp.bgp.message.open.routerid import RouterID
@@ -53,6 +56,7 @@ from vpnctl.bgp.channel import Channel
 from vpnctl.bgp.compat import PatchPoint, check_patch_points
 from vpnctl.bgp.loop import SessionLoop, refuse, report
 from vpnctl.bgp.outbox import Outbox
+from vpnctl.bgp.protection import sign
 from vpnctl.bgp.session import ConnectionLost, MustNotify, PeerNotified, Session
 from vpnctl.bgp.wire import Kind, NeighborConfig, Problem, Ready, SessionClosed, SessionOpened
 from vpnctl.errors import SessionProcessError
@@ -101,6 +105,7 @@ PATCH_POINTS = (
         ("self", "message", "ignore"),
         frozenset(("time", "last_read", "holdtime")),
     ),
+    PatchPoint(Graceful, "extract", ("self",), frozenset(("restart_flag", "restart_time"))),
     PatchPoint(log, "critical", ("cls", "message", "source", "level"), frozenset(("logger",))),
 )
 
@@ -139,6 +144,17 @@ def _install(open_wait: int) -> None:
     # ExaBGP's timers read the clock of the wall, which may be set.
     exabgp.bgp.timer.time = SimpleNamespace(time=time.monotonic)
     exabgp.reactor.protocol.Outgoing = OneAttempt
+    Graceful.extract = _graceful_octets
+
+
+def _graceful_octets(capability: Graceful) -> list[bytes]:
+    """The capability of RFC 4724 section 3; ExaBGP's own fails on its families."""
+    head = capability.restart_flag << 12 | capability.restart_time
+    families = (
+        int(afi).to_bytes(2, "big") + bytes((int(safi), flags))
+        for (afi, safi), flags in capability.items()
+    )
+    return [head.to_bytes(2, "big") + b"".join(families)]
 
 
 class OneAttempt(Outgoing):  # type: ignore[misc]
@@ -239,13 +255,22 @@ def build_neighbor(config: NeighborConfig) -> Neighbor:
             "listen": config.listen_port,
             "connect": config.peer_port,
             "hold-time": HoldTime(config.hold_time),
+            # Any octets may be in a key, so it goes in base64.
+            "md5-base64": True,
+            "md5-password": base64.b64encode(config.md5).decode() if config.md5 else None,
+            "incoming-ttl": None if config.hops is None else 256 - config.hops,
             "adj-rib-in": False,
             "adj-rib-out": False,
             "manual-eor": True,
         }
     )
     neighbor["capability"].update(
-        {"asn4": True, "route-refresh": True, "extended-message": True, "graceful-restart": False}
+        {
+            "asn4": True,
+            "route-refresh": True,
+            "extended-message": True,
+            "graceful-restart": config.restart_time or False,
+        }
     )
     for afi, safi in config.families:
         neighbor.add_family((AFI(afi), SAFI(safi)))
@@ -268,6 +293,7 @@ class SessionPeer(Peer):  # type: ignore[misc]
         self._delay = ConnectRetry()
         self._events = 0
         self._cause: MustNotify | None = None
+        self._graceful = False
         self._connecting: OneAttempt | None = None
         self._farewell: Outbox | None = None
 
@@ -312,6 +338,10 @@ class SessionPeer(Peer):  # type: ignore[misc]
 
     def retire(self, cause: MustNotify) -> None:
         self._restart = False
+        if self.session is not None and self._graceful and (cause.code, cause.subcode) == (6, 2):
+            # A NOTIFICATION would have the peer drop our routes (RFC 4724 section 4).
+            self.abandon("we restart")
+            return
         self._cause = cause
         if self.session is not None or self._farewell is not None:
             return
@@ -319,6 +349,14 @@ class SessionPeer(Peer):  # type: ignore[misc]
             with contextlib.suppress(OSError):
                 self.proto.connection.io.send(cause.message)
         self.abandon(cause.words)
+
+    def rekey(self, config: NeighborConfig) -> None:
+        fd = self.socket()
+        if fd != -1:
+            with socket.socket(fileno=os.dup(fd)) as sock:
+                sign(sock, config.peer_address, config.md5)
+        self.config = config
+        self.neighbor["md5-password"] = build_neighbor(config)["md5-password"]
 
     def abandon(self, reason: str) -> None:
         session, self.session = self.session, None
@@ -437,6 +475,11 @@ class SessionPeer(Peer):  # type: ignore[misc]
     def _opened(self) -> SessionOpened:
         negotiated, sock = self.proto.negotiated, self.proto.connection.io
         local, peer = sock.getsockname(), sock.getpeername()
+        graceful = None
+        if self.config.restart_time is not None:
+            capabilities = negotiated.received_open.capabilities
+            graceful = capabilities.get(Capability.CODE.GRACEFUL_RESTART)
+        self._graceful = graceful is not None
         return SessionOpened(
             neighbor=self.config.name,
             families=tuple(sorted((int(afi), int(safi)) for afi, safi in negotiated.families)),
@@ -451,6 +494,15 @@ class SessionPeer(Peer):  # type: ignore[misc]
             local_port=local[1],
             peer_address=ip_address(peer[0].partition("%")[0]),
             peer_port=peer[1],
+            restart_time=None if graceful is None else int(graceful.restart_time),
+            restartable=tuple(sorted((int(afi), int(safi)) for afi, safi in graceful or ())),
+            preserved=tuple(
+                sorted(
+                    (int(afi), int(safi))
+                    for (afi, safi), flags in (graceful or {}).items()
+                    if flags & Graceful.FORWARDING_STATE
+                )
+            ),
         )
 
 

@@ -12,12 +12,13 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
 
 from vpnctl.bgp.channel import Channel
 from vpnctl.bgp.messages import notification
+from vpnctl.bgp.protection import Protection, demand_near
 from vpnctl.bgp.session import MustNotify, Session
 from vpnctl.bgp.wire import (
     CONSUMED,
@@ -72,6 +73,9 @@ class Peer(Protocol):
     def abandon(self, reason: str) -> None:
         """Drop every connection at once."""
 
+    def rekey(self, config: NeighborConfig) -> None:
+        """Go on with another key, connections included; `OSError` where that cannot be."""
+
 
 class SessionLoop:
     """``build_peer`` makes a peer of its configuration, ``bind`` a listening socket; both raise
@@ -96,6 +100,7 @@ class SessionLoop:
         self._sessions: dict[int, tuple[Peer, Session]] = {}
         self._listening: dict[Listen, socket.socket] = {}
         self._accepting: dict[int, tuple[Listen, socket.socket]] = {}
+        self._protection = Protection()
         self._masks: dict[int, int] = {}
         self._owners: dict[int, Peer] = {}
         self._watched: dict[Peer, int] = {}
@@ -314,6 +319,11 @@ class SessionLoop:
             elif wanted[name] != peer.config:
                 self._retire(peer, MustNotify(6, 6, b"", "the peer's configuration changed"))
         self._listen(desired.listens, problems)
+        for name in self._protect(wanted.values(), problems):
+            # Better no session than one that is not protected as the operator wants it.
+            if name in self._peers:
+                self._retire(self._peers[name], MustNotify(6, 5, b"", "it cannot be protected"))
+            del wanted[name]
         for name, config in wanted.items():
             if name in self._peers:
                 continue
@@ -328,6 +338,32 @@ class SessionLoop:
         answer = Configured(desired.serial, tuple(self._listening), tuple(problems))
         self._channel.put(Kind.CONFIGURED, 0, answer.to_json())
 
+    def _protect(self, wanted: Iterable[NeighborConfig], problems: list[Problem]) -> list[str]:
+        """Give the listening sockets the keys and TTLs of the peers; whom that failed for."""
+        wanted = tuple(wanted)
+        failed = self._protection.apply(
+            {
+                sock: [config for config in wanted if _reaches(config, listen)]
+                for listen, sock in self._listening.items()
+            }
+        )
+        for config in wanted:
+            peer = self._peers.get(config.name)
+            if peer is not None and peer.config.md5 != config.md5:
+                try:
+                    peer.rekey(config)
+                except OSError as error:
+                    failed[config.name] = error
+        for name, refusal in failed.items():
+            problems.append(
+                Problem(
+                    f"neighbor {name}",
+                    f"its TCP connections cannot be protected: {refusal.strerror}",
+                    "TCP MD5 needs a kernel with CONFIG_TCP_MD5SIG, and a key of 1 to 80 octets",
+                )
+            )
+        return list(failed)
+
     def _retire(self, peer: Peer, cause: MustNotify) -> None:
         del self._peers[peer.config.name]
         self._states.pop(peer.config.name, None)
@@ -338,6 +374,7 @@ class SessionLoop:
     def _listen(self, wanted: tuple[Listen, ...], problems: list[Problem] | None = None) -> None:
         for listen in [listen for listen in self._listening if listen not in wanted]:
             sock = self._listening.pop(listen)
+            self._protection.forget(sock)
             self._set_mask(sock.fileno(), None)
             del self._accepting[sock.fileno()]
             sock.close()
@@ -371,19 +408,32 @@ class SessionLoop:
             if peer is None:
                 refuse(sock, 6, 5)  # Connection Rejected, RFC 4486
                 continue
+            if peer.config.hops is not None:
+                try:
+                    demand_near(sock, peer.config.hops)
+                except OSError as error:
+                    report(f"{peer.config.name}: its TTL cannot be demanded: {error.strerror}")
+                    refuse(sock, 6, 5)
+                    continue
             peer.accept(sock)
             self._turn(peer, 0)
 
     def _peer_of(self, remote: IPAddress, local: IPAddress, port: int) -> Peer | None:
         for peer in self._peers.values():
-            config = peer.config
-            if (
-                config.peer_address == remote
-                and config.listen_port == port
-                and (config.local_address == local or config.local_address in _ANY)
-            ):
+            if peer.config.peer_address == remote and _reaches(peer.config, Listen(local, port)):
                 return peer
         return None
+
+
+def _reaches(config: NeighborConfig, listen: Listen) -> bool:
+    """Whether a peer may connect to a listening address."""
+    return config.listen_port == listen.port and (
+        config.local_address == listen.address
+        or (
+            (config.local_address in _ANY or listen.address in _ANY)
+            and config.peer_address.version == listen.address.version
+        )
+    )
 
 
 def report(line: str) -> None:

@@ -12,10 +12,11 @@ that has ended since is known for stale and dropped; 0 stands for none.
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, ClassVar, Self
@@ -124,7 +125,13 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, IPv4Address | IPv6Address):
         return str(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
     return value
+
+
+def _octets(value: Any) -> bytes | None:
+    return None if value is None else base64.b64decode(value, validate=True)
 
 
 def _pair(value: Any) -> tuple[int, int] | None:
@@ -170,7 +177,11 @@ class NeighborConfig(JsonValue):
     The session runs between ``local_address`` and ``peer_address``.  The peer reaches us at
     ``listen_port``; unless ``passive`` we also connect to its ``peer_port``.  A ``local_address``
     of ``0.0.0.0`` or ``::`` means any of ours.  ``families``: (AFI, SAFI) to offer.
-    ``hold_time``: seconds to propose, 0 (never expires) or at least 3.
+    ``hold_time``: seconds to propose, 0 (never expires) or at least 3.  ``hops``: how many hops
+    away the peer may be (RFC 5082).  ``restart_time``: seconds that the peer is to wait for us
+    when we restart (RFC 4724), None for not offering that.  ``md5``: key of the TCP segments (RFC
+    2385), 1 to 80 octets; another key is no other configuration, because it changes without
+    ending the session.
     """
 
     name: str
@@ -184,8 +195,12 @@ class NeighborConfig(JsonValue):
     families: tuple[AfiSafi, ...]
     hold_time: int = 90
     passive: bool = False
+    hops: int | None = None
+    restart_time: int | None = None
+    md5: bytes | None = field(default=None, repr=False, compare=False)
 
     _READERS = {  # noqa: RUF012
+        "md5": _octets,
         "peer_address": ip_address,
         "local_address": ip_address,
         "router_id": IPv4Address,
@@ -258,7 +273,9 @@ class SessionOpened(JsonValue):
     ``families``: those that both offered.  ``asn4``: AS numbers have four octets in AS_PATH
     (RFC 6793).  ``message_size``: longest message either side may send, 4096 or 65535 octets
     (RFC 8654).  ``hold_time``: seconds agreed on.  ``refresh``: absent, normal (RFC 2918) or
-    enhanced (RFC 7313).
+    enhanced (RFC 7313).  ``restart_time``: seconds that the peer may take to restart, None where
+    graceful restart (RFC 4724) was not agreed on; ``restartable``: the families of that;
+    ``preserved``: those that the peer has gone on forwarding since the session before.
     """
 
     neighbor: str
@@ -274,9 +291,14 @@ class SessionOpened(JsonValue):
     local_port: int
     peer_address: IPAddress
     peer_port: int
+    restart_time: int | None = None
+    restartable: tuple[AfiSafi, ...] = ()
+    preserved: tuple[AfiSafi, ...] = ()
 
     _READERS = {  # noqa: RUF012
         "families": _families,
+        "restartable": _families,
+        "preserved": _families,
         "peer_router_id": IPv4Address,
         "local_address": ip_address,
         "peer_address": ip_address,

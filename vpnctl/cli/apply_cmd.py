@@ -12,6 +12,7 @@ from vpnctl.cli.change import (
     DryRun,
     Only,
     Routes,
+    TimelineSvg,
     Wait,
     Yes,
     author,
@@ -48,6 +49,7 @@ def add_to(app: typer.Typer) -> None:
         confirm: Confirm = "",
         wait: Wait = "10s",
         routes: Routes = False,
+        timeline_svg: TimelineSvg = None,
         yes: Yes = False,
         output: Output = Format.TABLE,
     ) -> None:
@@ -66,6 +68,7 @@ def add_to(app: typer.Typer) -> None:
             wait=wait,
             routes=routes,
             plan=saved,
+            timeline_svg=timeline_svg,
         )
 
     @command(
@@ -100,6 +103,7 @@ def add_to(app: typer.Typer) -> None:
         wait: Wait = "10s",
         dry_run: DryRun = False,
         routes: Routes = False,
+        timeline_svg: TimelineSvg = None,
         yes: Yes = False,
         output: Output = Format.TABLE,
     ) -> None:
@@ -113,4 +117,5 @@ def add_to(app: typer.Typer) -> None:
             wait=wait,
             dry_run=dry_run,
             routes=routes,
+            timeline_svg=timeline_svg,
         )

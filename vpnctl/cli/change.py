@@ -6,7 +6,7 @@ import getpass
 import re
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,9 +17,15 @@ from vpnctl.cli.client import Client
 from vpnctl.cli.decode import decode, decode_all
 from vpnctl.cli.output import Format, paint, print_document, say
 from vpnctl.cli.text import duration, plan_lines, timeline_lines, total_ms
+from vpnctl.cli.timeline_svg import write as write_svg
 from vpnctl.controller.requests import PlanRequest
 from vpnctl.controller.views import Applied, Plan, Revision, Vpn
 from vpnctl.errors import UsageError
+
+#: Seconds that routers may take at most, several attempts and slow commits included.
+ROUTERS_S = 900.0
+#: The same where they are only looked at.
+ASKING_ROUTERS_S = 120.0
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _LONGEST_S = 7 * 86400
@@ -44,6 +50,10 @@ Confirm = Annotated[
         metavar="TIME",
         help="Undo the change after TIME (90s, 5m, 1h) unless 'vpnctl confirm' is run.",
     ),
+]
+TimelineSvg = Annotated[
+    Path | None,
+    typer.Option("--timeline-svg", metavar="FILE", help="Draw the timeline, too."),
 ]
 Wait = Annotated[
     str,
@@ -77,7 +87,9 @@ def author() -> str:
 
 def fetch_plan(client: Client, request: PlanRequest, *, routes: int = 1000) -> dict[str, Any]:
     """The plan as the controller answers with it."""
-    plan: dict[str, Any] = client.post("plan", {**asdict(request), "routes": routes})["plan"]
+    plan: dict[str, Any] = client.post(
+        "plan", {**asdict(request), "routes": routes}, wait_s=ASKING_ROUTERS_S
+    )["plan"]
     return plan
 
 
@@ -92,8 +104,12 @@ def change(
     dry_run: bool = False,
     routes: bool = False,
     plan: dict[str, Any] | None = None,
+    timeline_svg: Path | None = None,
 ) -> None:
-    """Carry out ``request``; ``plan`` is one that was saved, else a new one is made and shown."""
+    """Carry out ``request``; ``plan`` is one that was saved, else a new one is made and shown.
+
+    ``timeline_svg``: a file for a picture of what took how long.
+    """
     confirm_s = seconds(confirm, "--confirm") if confirm else None
     wait_s = seconds(wait, "--wait")
     planned = plan if plan is not None else fetch_plan(client, request)
@@ -121,12 +137,20 @@ def change(
         body.update(vpn=request.vpn, site=request.site)
     elif request.kind == "rollback":
         body["revision"] = request.revision
-    answer = client.post(request.kind, body, wait_s=wait_s)
+    patience_s = wait_s + (ROUTERS_S if shown.routers else 0)
+    answer = client.post(request.kind, body, wait_s=patience_s)
     applied = decode(Applied, answer["applied"])
     if form.for_people:
         _tell(client, request, applied)
     else:
         print_document({"applied": answer["applied"]}, form)
+    if timeline_svg is not None:
+        write_svg(timeline_svg, applied.timeline, applied.revision.summary)
+    if applied.silent:
+        _warn(
+            f"no route of the new endpoint heard yet from: {', '.join(applied.silent)}"
+            " ('vpnctl doctor' tells more)"
+        )
     if not applied.complete:
         _warn(f"not taken by every peer yet: {', '.join(applied.waiting)} ('vpnctl show peers')")
     # The policy is in force, and still an address may be somebody else's, say.
@@ -163,7 +187,8 @@ def _tell(client: Client, request: PlanRequest, applied: Applied) -> None:
     undo = "" if revision.parent is None else f" Undo: vpnctl rollback {revision.parent}"
     print(f"{paint(done, 'green')} {said}{undo}")
     if request.kind == "extend":
-        for line in _needs(client, request):
+        configured = {one.router for one in applied.timeline}
+        for line in _needs(client, request, configured):
             print(line)
     if revision.confirm_by is not None:
         say(f"It is undone at {clock(revision.confirm_by)} unless you run: vpnctl confirm")
@@ -184,8 +209,8 @@ def _vpn(client: Client, name: str) -> Vpn | None:
     )
 
 
-def _needs(client: Client, request: PlanRequest) -> list[str]:
-    """What the VRFs at the site's PEs must have, since no router is configured from here."""
+def _needs(client: Client, request: PlanRequest, configured: Collection[str]) -> list[str]:
+    """What the VRFs at those of the site's PEs must have that are not configured from here."""
     vpn = _vpn(client, request.vpn)
     return [
         f"{request.vpn} at {one.pe} must have: "
@@ -194,7 +219,7 @@ def _needs(client: Client, request: PlanRequest) -> list[str]:
             for name, value in (
                 ("RD", one.rd),
                 ("VE-ID", one.ve_id),
-                ("VLAN", one.vlan),
+                ("VLAN", one.tags),
                 ("VNI", one.vni),
                 ("export target", " ".join(one.export_targets)),
                 ("import target", " ".join(one.import_targets)),
@@ -202,7 +227,7 @@ def _needs(client: Client, request: PlanRequest) -> list[str]:
             if value not in (None, "")
         )
         for one in (vpn.endpoints if vpn else ())
-        if one.site == request.site
+        if one.site == request.site and one.pe not in configured
     ]
 
 

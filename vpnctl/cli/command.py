@@ -36,6 +36,7 @@ EVERYWHERE = {
 POLICY_PANEL = "Policy"
 CHANGE_PANEL = "Change"
 LOOK_PANEL = "Look"
+ROUTERS_PANEL = "Routers"
 CONTROLLER_PANEL = "Controller"
 MIGRATION_PANEL = "Migration"
 OTHER_PANEL = "Other"

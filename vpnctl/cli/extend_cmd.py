@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vpnctl.cli.change import Confirm, DryRun, Routes, Wait, Yes, change
+from vpnctl.cli.change import Confirm, DryRun, Routes, TimelineSvg, Wait, Yes, change
 from vpnctl.cli.client import Client
 from vpnctl.cli.command import CHANGE_PANEL, command
 from vpnctl.cli.completers import complete_site, complete_vpn
@@ -26,7 +26,8 @@ def add_to(app: typer.Typer) -> None:
         panel=CHANGE_PANEL,
         examples=[
             ("vpnctl extend E1 --site cloud2", "show the plan, ask, do it"),
-            ("vpnctl extend E1 --site cloud2 --dry-run", "only show it"),
+            ("vpnctl extend E1 --site cloud2 --dry-run", "only show it, at managed routers, too"),
+            ("vpnctl extend E1 --site cloud2 --timeline-svg t.svg", "and draw what took how long"),
         ],
     )
     def extend(
@@ -37,6 +38,7 @@ def add_to(app: typer.Typer) -> None:
         wait: Wait = "10s",
         dry_run: DryRun = False,
         routes: Routes = False,
+        timeline_svg: TimelineSvg = None,
         yes: Yes = False,
         output: Output = Format.TABLE,
     ) -> None:
@@ -50,6 +52,7 @@ def add_to(app: typer.Typer) -> None:
             wait=wait,
             dry_run=dry_run,
             routes=routes,
+            timeline_svg=timeline_svg,
         )
 
     @command(
@@ -69,6 +72,7 @@ def add_to(app: typer.Typer) -> None:
         wait: Wait = "10s",
         dry_run: DryRun = False,
         routes: Routes = False,
+        timeline_svg: TimelineSvg = None,
         yes: Yes = False,
         output: Output = Format.TABLE,
     ) -> None:
@@ -82,4 +86,5 @@ def add_to(app: typer.Typer) -> None:
             wait=wait,
             dry_run=dry_run,
             routes=routes,
+            timeline_svg=timeline_svg,
         )

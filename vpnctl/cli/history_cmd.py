@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from vpnctl.cli.change import REVISION_HEADERS, revision_row
+from vpnctl.cli.change import REVISION_HEADERS, TimelineSvg, revision_row
 from vpnctl.cli.client import Client
 from vpnctl.cli.command import LOOK_PANEL, command
 from vpnctl.cli.decode import decode, decode_all
 from vpnctl.cli.output import Format, Output, paint, print_document, print_table, say
 from vpnctl.cli.text import timeline_lines
+from vpnctl.cli.timeline_svg import write as write_svg
 from vpnctl.controller.views import FileChange, Revision, Step
+from vpnctl.errors import UsageError
 
 _COLOUR_OF_LINE = {"+": "green", "-": "red", "@": "dim"}
 
@@ -38,6 +40,7 @@ def add_to(app: typer.Typer) -> None:
         examples=[
             ("vpnctl history", "the newest 50 revisions"),
             ("vpnctl history 42", "one revision and its timeline"),
+            ("vpnctl history 42 --timeline-svg t.svg", "... as a picture"),
         ],
     )
     def history(
@@ -46,13 +49,21 @@ def add_to(app: typer.Typer) -> None:
             int | None, typer.Argument(min=1, help="Only this one, with its timeline.")
         ] = None,
         last: Last = 50,
+        timeline_svg: TimelineSvg = None,
         output: Output = Format.TABLE,
     ) -> None:
         """What was applied, when, by whom; with a number, how long each step took."""
         if revision is None:
+            if timeline_svg is not None:
+                raise UsageError(
+                    "--timeline-svg draws one revision", hint="name it: vpnctl history 42"
+                )
             show_history(ctx, last, output)
             return
         answer = Client(ctx.obj).get("revisions", str(revision))
+        if timeline_svg is not None:
+            steps = decode_all(Step, answer["timeline"])
+            write_svg(timeline_svg, steps, answer["revision"]["summary"])
         if not output.for_people:
             print_document({key: answer[key] for key in ("revision", "timeline")}, output)
             return

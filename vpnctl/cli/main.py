@@ -10,20 +10,27 @@ import typer
 
 from vpnctl import __version__
 from vpnctl.cli import (
+    adopt_cmd,
+    agent_cmd,
     analyze_cmd,
     apply_cmd,
     check_cmd,
     completion_cmd,
     demo_cmd,
+    doctor_cmd,
+    drain_cmd,
+    drift_cmd,
     explain_cmd,
     extend_cmd,
     graph_cmd,
     history_cmd,
     init_cmd,
     lab_cmd,
+    migrate_cmd,
     pki_cmd,
     plan_cmd,
     serve_cmd,
+    session_cmd,
     show_cmd,
     sidecar_cmd,
     status_cmd,
@@ -34,7 +41,7 @@ from vpnctl.cli.settings import Settings
 
 _EPILOG = """[bold]Exit codes[/bold]
     0  done
-    1  a defect of vpnctl; you answered no; the demo failed
+    1  a defect of vpnctl; you answered no; the demo failed; drift, doctor or adopt found something
     2  the request makes no sense (plan --detailed-exitcode: changes)
     3  the policy has mistakes; nothing was applied
     4  no VPN, site, peer or revision of that name
@@ -45,7 +52,17 @@ _EPILOG = """[bold]Exit codes[/bold]
     9  a pool of numbers is exhausted
    10  a migration stream is damaged, or uses what is not supported
    12  a migration's data path failed; the guest runs on at the source
+   13  routers could not be configured; none was changed, or the doubtful one is named
+   14  no session with a router, or it was lost
+   15  somebody answers at a router's address, but not with the router's key
+   16  another session holds a router's configuration
+   17  a router's candidate has somebody else's changes
+   18  a router refused
+   19  it is not known whether a router did it
    20  the lab cannot be built, run or reached
+   21  a machine did not move; the message says where it runs
+   22  a machine may not move there; nothing was touched
+   23  a site's agent cannot be reached, or refused
   130  interrupted by Ctrl-C
   141  the reader of the output went away
 
@@ -105,6 +122,9 @@ for _module in (
     plan_cmd,
     apply_cmd,
     extend_cmd,
+    drift_cmd,
+    doctor_cmd,
+    adopt_cmd,
     history_cmd,
     show_cmd,
     explain_cmd,
@@ -112,7 +132,11 @@ for _module in (
     watch_cmd,
     serve_cmd,
     status_cmd,
+    session_cmd,
+    drain_cmd,
     pki_cmd,
+    agent_cmd,
+    migrate_cmd,
     sidecar_cmd,
     analyze_cmd,
     demo_cmd,

@@ -13,14 +13,23 @@ from vpnctl.cli.completers import complete_peer, complete_vpn
 from vpnctl.cli.decode import decode_all
 from vpnctl.cli.history_cmd import Last, show_history
 from vpnctl.cli.output import Format, Output, print_document, print_table, say
-from vpnctl.controller.views import Endpoint, FamilyCounts, Peer, Route, Site, Target, Vpn
+from vpnctl.controller.views import (
+    AccessRoute,
+    Endpoint,
+    FamilyCounts,
+    Peer,
+    Route,
+    Site,
+    Target,
+    Vpn,
+)
 
 T = TypeVar("T")
 Columns = Sequence[tuple[str, Callable[[T], object]]]
 
 PeerOption = Annotated[str, typer.Option("--peer", help="Whose RIB.", autocompletion=complete_peer)]
 FamilyOption = Annotated[
-    str | None, typer.Option("--family", help="Only vpls, evpn, vpnv4 or vpnv6.")
+    str | None, typer.Option("--family", help="Only this one, e.g. vpls or 'ipv4 flow-vpn'.")
 ]
 VpnOption = Annotated[
     str | None,
@@ -43,7 +52,7 @@ PEERS: Columns[Peer] = (
     ("STATE", lambda peer: peer.state),
     ("HEARD", lambda peer: _counted(peer.families, "heard")),
     ("SENT", lambda peer: _counted(peer.families, "sent")),
-    ("REFUSED", lambda peer: peer.refused_targets),
+    ("REFUSED", lambda peer: peer.refused_targets + peer.refused_flows),
 )
 PEERS_WIDE: Columns[Peer] = (
     *PEERS,
@@ -57,6 +66,17 @@ PEERS_WIDE: Columns[Peer] = (
     ("BACKLOG", lambda peer: peer.backlog),
     ("UPDATES", lambda peer: f"{peer.updates_heard}/{peer.updates_sent}"),
     ("MALFORMED", lambda peer: peer.malformed),
+    ("PROTECTION", lambda peer: peer.protection),
+    ("ASKED FOR", lambda peer: peer.asked),
+    ("DRAINING", lambda peer: peer.draining),
+    (
+        "LIMITS",
+        lambda peer: tuple(
+            f"{one.family} {one.limit}" + (f", {one.refused} refused" if one.refused else "")
+            for one in peer.families
+            if one.limit is not None
+        ),
+    ),
     ("LAST ERROR", lambda peer: peer.last_error),
 )
 VPNS: Columns[Vpn] = (
@@ -75,7 +95,7 @@ ENDPOINTS: Columns[Endpoint] = (
     ("EXPORT", lambda one: one.export_targets),
     ("IMPORT", lambda one: one.import_targets),
     ("VE-ID", lambda one: one.ve_id),
-    ("VLAN", lambda one: one.vlan),
+    ("VLAN", lambda one: one.tags),
     ("VNI", lambda one: one.vni),
     ("HEARS", lambda one: one.hears),
     ("POLICY", lambda one: one.place),
@@ -94,6 +114,15 @@ TARGETS: Columns[Target] = (
     ("ROUTES", lambda target: target.routes),
     ("REFUSED", lambda target: tuple(f"{pe} {n}" for pe, n in target.refused.items())),
 )
+ACCESS: Columns[AccessRoute] = (
+    ("VPN", lambda one: one.vpn),
+    ("RULE", lambda one: one.place),
+    ("PE", lambda one: one.pe),
+    ("FAMILY", lambda one: one.family),
+    ("FLOW", lambda one: one.nlri),
+    ("ACTIONS", lambda one: one.actions),
+    ("STATUS", lambda one: one.status),
+)
 _NLRI: Columns[Route] = (
     ("FAMILY", lambda route: route.family),
     ("NLRI", lambda route: route.nlri),
@@ -110,10 +139,11 @@ RIB_OUT: Columns[Route] = (
     ("HEARD WITH", lambda route: route.heard_targets),
     ("TARGETS", lambda route: route.targets),
 )
+_ACTIONS: Columns[Route] = (("ACTIONS", lambda route: route.actions),)
 #: By RIB: the columns of the table, and those of the wide one.  What ends a line may be long.
 RIBS: dict[str, tuple[Columns[Route], Columns[Route]]] = {
-    "rib-in": ((*RIB_IN, *_STATUS), (*RIB_IN, *_PATH, *_STATUS)),
-    "rib-out": (RIB_OUT, (*RIB_OUT, *_PATH)),
+    "rib-in": ((*RIB_IN, *_STATUS), (*RIB_IN, *_PATH, *_ACTIONS, *_STATUS)),
+    "rib-out": (RIB_OUT, (*RIB_OUT, *_PATH, *_ACTIONS)),
 }
 
 
@@ -166,6 +196,22 @@ def _add_tables(show: typer.Typer) -> None:
     def sites(ctx: typer.Context, output: Output = Format.TABLE) -> None:
         """Sites, their PEs and VPNs."""
         _print(ctx, "sites", Site, SITES, output)
+
+    @command(
+        show,
+        "access",
+        examples=[
+            ("vpnctl show access", "every access rule, who enforces it, and who cannot be told"),
+            ("vpnctl show access --vpn E2", "... those of E2"),
+        ],
+    )
+    def access(ctx: typer.Context, vpn: VpnOption = None, output: Output = Format.TABLE) -> None:
+        """Access rules as the flow routes of each PE."""
+        answer = Client(ctx.obj).get("access", vpn=vpn)["access"]
+        if output.for_people:
+            _rows(ACCESS, decode_all(AccessRoute, answer))
+        else:
+            print_document({"access": answer}, output)
 
     @command(
         show, "targets", examples=[("vpnctl show targets", "who owns, uses and was refused each")]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from vpnctl.cli.output import paint, table
-from vpnctl.controller.views import FileChange, Plan, RouteChange, Step
+from vpnctl.controller.views import FileChange, Plan, RouteChange, RouterPlan, Step
+from vpnctl.model.tags import tags_text
 
 _COLOUR_OF_ACTION = {"+": "green", "~": "yellow", "-": "red"}
 _LABEL = 10
@@ -16,6 +18,8 @@ _NAMES = 4
 _FEW_ROUTES = 20
 #: Changed lines of one policy file that are listed; the others are counted.
 _FEW_LINES = 20
+#: Changed lines of one router's configuration that are listed; the others are counted.
+_FEW_ROUTER_LINES = 40
 #: The kind of a pool (the word before its slash) as tables head it, and what is behind the slash.
 _POOLS = {
     "rd": ("RD", "at"),
@@ -25,6 +29,8 @@ _POOLS = {
     "route-target": ("route target", "of"),
 }
 _SIGN_OF_ALLOCATION = {"take": "+", "take up again": "+", "release": "-"}
+#: Steps at a router that change nothing yet.
+_PREPARING = frozenset(("connect", "lock", "load", "diff", "check"))
 _HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+(?P<line>\d+)(?:,\d+)? @@")
 _KEY = re.compile(r"^(?P<key>[\w.-]+: )")
 _COMMENT = re.compile(r"\s+#.*$")
@@ -44,6 +50,7 @@ def plan_lines(plan: Plan, *, routes: bool = False, wide: bool = False) -> list[
         (f"{sign(one.action)} {one.peer}  {one.detail}".rstrip() for one in plan.sessions),
     )
     lines += _section("numbers", _numbers(plan))
+    lines += _section("routers", router_lines(plan.routers, None if wide else _FEW_ROUTER_LINES))
     lines += _section("routes", _peers(plan, wide) or ["no route changes at any peer"])
     counted = sum(peer.added + peer.changed + peer.removed for peer in plan.peers)
     if routes or wide or counted <= _FEW_ROUTES:
@@ -57,13 +64,36 @@ def plan_lines(plan: Plan, *, routes: bool = False, wide: bool = False) -> list[
     return lines
 
 
+def router_lines(routers: Iterable[RouterPlan], most: int | None = None) -> list[str]:
+    """What would be configured at each router, in its own syntax, at most ``most`` lines each."""
+    lines = []
+    for one in routers:
+        diff = one.diff.splitlines()
+        if one.trouble:
+            lines.append(f"{paint('!', 'red')} {one.router}  {one.trouble}")
+        elif not diff:
+            lines.append(f"  {one.router}  has it already")
+        else:
+            lines.append(f"{sign('~')} {one.router}  {one.platform}")
+            lines += [f"    {_coloured(line)}" for line in diff[:most]]
+            if most is not None and len(diff) > most:
+                lines.append(f"    ... and {len(diff) - most} lines more; -o wide shows them")
+    return lines
+
+
+def _coloured(line: str) -> str:
+    first = line.lstrip()[:1]
+    return paint(line, _COLOUR_OF_ACTION[first]) if first in ("+", "-") else line
+
+
 def _numbers(plan: Plan) -> list[str]:
     """One line for each number that is taken or released, and for whom."""
     rows = []
     for one in plan.allocations:
         kind, _, place = one.pool.partition("/")
         noun, preposition = _POOLS.get(kind, (kind, "at"))
-        number = f"{noun} {one.number}" + (f" {preposition} {place}" if place else "")
+        shown = tags_text(one.number) if kind == "vlan" else one.number
+        number = f"{noun} {shown}" + (f" {preposition} {place}" if place else "")
         rows.append((number, f"for {one.owner}"))
     _, *lines = table([""] * 2, rows)
     signs = [_SIGN_OF_ALLOCATION.get(one.action, one.action) for one in plan.allocations]
@@ -133,7 +163,10 @@ def route_lines(routes: Sequence[RouteChange]) -> list[str]:
 
 def _targets(route: RouteChange) -> str:
     old, new = ", ".join(route.old_targets), ", ".join(route.new_targets)
-    return f"{old} -> {new}" if old and new and old != new else new or old
+    words = f"{old} -> {new}" if old and new and old != new else new or old
+    had, has = ", ".join(route.old_actions), ", ".join(route.new_actions)
+    does = f"{had} -> {has}" if had and has and had != has else has or had
+    return f"{words}  {does}" if words and does else words or does
 
 
 def diff_lines(files: Iterable[FileChange], most: int | None = None) -> list[str]:
@@ -198,9 +231,13 @@ def duration(ms: float) -> str:
 
 
 def timeline_lines(steps: Sequence[Step], width: int) -> list[str]:
-    """Each step with its duration and a bar at its time; ``width``: columns of the terminal."""
+    """Each step with its duration and a bar at its time; ``width``: columns of the terminal.
+
+    What prepares a router is one line.
+    """
     if not steps:
         return []
+    steps = merged(steps)
     rows = [(_step(step, width // 2), step) for step in steps]
     name = max(len(text) for text, _ in rows)
     columns = max(10, width - name - 16)
@@ -215,10 +252,32 @@ def timeline_lines(steps: Sequence[Step], width: int) -> list[str]:
     return lines
 
 
+def merged(steps: Sequence[Step]) -> list[Step]:
+    """The steps, those before the commit at each router as one."""
+    kept: list[Step] = []
+    first: dict[str, int] = {}
+    for step in steps:
+        if not step.router or step.name not in _PREPARING or step.detail:
+            kept.append(step)
+        elif step.router in first:
+            place = first[step.router]
+            earlier = kept[place]
+            kept[place] = replace(
+                earlier,
+                name=f"{earlier.name.split(' to ')[0]} to {step.name}",
+                end_ms=max(earlier.end_ms, step.end_ms),
+            )
+        else:
+            first[step.router] = len(kept)
+            kept.append(step)
+    return kept
+
+
 def _step(step: Step, most: int) -> str:
     """A step's name, with its detail where that leaves room for the bars."""
-    detailed = f"{step.name} ({step.detail})"
-    return detailed if step.detail and len(detailed) <= most else step.name
+    name = f"{step.router}  {step.name}" if step.router else step.name
+    detailed = f"{name} ({step.detail})"
+    return detailed if step.detail and len(detailed) <= most else name
 
 
 def total_ms(steps: Sequence[Step]) -> float:

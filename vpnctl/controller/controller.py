@@ -3,10 +3,20 @@
 A change goes through one path, whoever asks for it::
 
     candidate -> checked -> allocated -> committed to the store -> engine -> peers
-                                         (durable from here on)
+                                   |     (durable from here on)
+                                   v               |
+                         routers: commit,          +-> routers: confirm
+                                  which undoes itself
 
 Nothing is sent before the revision is durable, and nothing can fail after it but the sending, so
 after a crash the controller comes back with the old policy or the new one, and says which.
+
+Routers that the controller configures itself commit before the revision does, and keep what they
+have committed after it (`vpnctl.provisioning.transaction`).  In this order a failure on either
+side costs nothing but a cancelled commit: had the routers confirmed first, a store that fails
+would leave them with what no revision says; had the revision come first, a router that refuses
+would leave a policy that is not in force.  What is left is a router that cannot be brought to
+keep it after all: then the others are brought back, and so is the revision.
 """
 
 from __future__ import annotations
@@ -36,8 +46,10 @@ from vpnctl.controller.directory import AppliedFiles, PolicyDirectory, Written
 from vpnctl.controller.events import EventHub
 from vpnctl.controller.peers import Peers
 from vpnctl.controller.progress import Delivery, Timeline
-from vpnctl.controller.queries import Queries
+from vpnctl.controller.provisioning import Provisioning
 from vpnctl.controller.requests import PlanRequest
+from vpnctl.controller.routers import Routers, open_by_access
+from vpnctl.controller.work import OpenRouter, Work
 from vpnctl.errors import (
     ControllerError,
     NotFoundError,
@@ -49,6 +61,7 @@ from vpnctl.errors import (
 )
 from vpnctl.model import Network
 from vpnctl.planning.plan import Plan, Policy, changed_files, plan, plan_id
+from vpnctl.provisioning.transaction import Patience
 from vpnctl.routing.changes import Move
 from vpnctl.routing.rewrite import RulesChange, compile_rules
 from vpnctl.ruleset import load
@@ -80,12 +93,13 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Controller(Queries):
+class Controller(Provisioning):
     """A running route server.
 
     ``policies``: the operator's directory; ``store_url``: see `Store.open`; ``take_directory``:
     start with the directory as it is now instead of the applied revision; ``now`` and
-    ``monotonic`` (nanoseconds) are the clocks.  Use from one event loop.
+    ``monotonic`` (nanoseconds) are the clocks; ``open_router`` makes sessions with routers to be
+    configured, ``patience`` is had with them.  Use from one event loop.
 
     Changes are made one after the other.  One that has begun is completed even if whoever asked
     for it goes away; one that still waits for its turn then is not begun.
@@ -99,12 +113,16 @@ class Controller(Queries):
         take_directory: bool = False,
         now: Callable[[], datetime] = _utc_now,
         monotonic: Callable[[], int] = time.monotonic_ns,
+        open_router: OpenRouter = open_by_access,
+        patience: Patience | None = None,
     ) -> None:
         self._directory = PolicyDirectory(policies)
         self._store_url = store_url
         self._take_directory = take_directory
         self._now = now
         self._monotonic = monotonic
+        self._open_router = open_router
+        self._patience = patience
         self._hub = EventHub(now)
         self._lock = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
@@ -112,6 +130,8 @@ class Controller(Queries):
         self._unconfirmed = None
         self._fallback: asyncio.Task[None] | None = None
         self._in_doubt: Candidate | None = None
+        self._mending: asyncio.Task[None] | None = None
+        self._behind = False
         self._last_change_s = 0.0
         self._troubles = {}
 
@@ -125,9 +145,20 @@ class Controller(Queries):
         """
         self._store = Store.open(self._store_url, clock=self._now)
         self._files = AppliedFiles(self._directory, self._store)
+        self._routers = Routers(
+            self._store,
+            self._directory.path,
+            self._open_router,
+            clock=self._monotonic,
+            on_unfinished=lambda: self._mend_routers(behind=False),
+            patience=self._patience,
+        )
         try:
             candidate = await self._take_up()
             policy = candidate.compiled if candidate else self._applied.policy
+            self._routers.take_up((self._applied.compiled or policy).ruleset)
+            await self._routers.find_unfinished()
+            await asyncio.to_thread(self._routers.warm_up)
             self._peers = Peers(compile_rules(policy.ruleset).rules, self._hub, self._now)
             try:
                 await self._peers.start(policy.ruleset.network.controller.listen)
@@ -144,6 +175,7 @@ class Controller(Queries):
             self._store.close()
             raise
         self._expect_confirmation(self._unconfirmed)
+        self._mend_routers(behind=candidate is not None)
 
     async def _take_up(self) -> Candidate | None:
         """Take up the policy in the store; gives one that has to be committed in its place."""
@@ -168,6 +200,9 @@ class Controller(Queries):
     async def stop(self) -> None:
         """Close all sessions and the store; a change that has begun is completed first."""
         await self._peers.stop()
+        if self._mending is not None:
+            self._mending.cancel()
+            await asyncio.wait({self._mending})
         if self._running:
             await asyncio.wait(self._running)
         self._expect_confirmation(None)
@@ -189,7 +224,9 @@ class Controller(Queries):
             candidate = await self._candidate(request)
             change = self._rules_change(candidate)
             moves = self._engine.audible(self._engine.preview(change))
-            return self._plan(self._applied, candidate, change, moves, routes)
+            shown = self._plan(self._applied, candidate, change, moves, routes)
+            work = await self._work(candidate.compiled.ruleset)
+        return await self._with_routers(shown, work)
 
     async def _candidate(self, request: PlanRequest) -> Candidate:
         if request.kind == "rollback":
@@ -360,11 +397,25 @@ class Controller(Queries):
             begun = self._monotonic()
             change = self._rules_change(candidate)
             allocated = self._monotonic()
+            work = await self._work(candidate.compiled.ruleset)
+            heard = await self._at_routers(work) if work is not None else None
             confirm_by = self._now() + timedelta(seconds=confirm_s) if confirm_s else None
-            with timeline.step("stored"):
-                revision = await self._stored(candidate, author, confirm_by)
+            try:
+                with timeline.step("stored"):
+                    revision = await self._stored(candidate, author, confirm_by, work)
+            except BaseException:
+                if work is not None:
+                    await self._take_back(work, heard)
+                raise
             moves, delivery = self._enforce(candidate, change, revision, timeline)
             sessions = self._configure(before.policy.ruleset.network, timeline)
+            if work is not None:
+                try:
+                    await self._keep_at_routers(work, revision)
+                except BaseException:
+                    self._peers.unfollow(delivery)
+                    self._forget(heard)
+                    raise
             if candidate.writes:
                 # In a thread: the UPDATEs go out meanwhile.
                 written = await asyncio.to_thread(self._files.write, candidate, before, revision)
@@ -375,13 +426,19 @@ class Controller(Queries):
             await asyncio.wait({sessions}, timeout=wait_s)
         complete = await delivery.wait(wait_s)
         self._peers.unfollow(delivery)
+        if work is not None and heard is not None:
+            await heard.wait(wait_s, self._engine.by_peer)
+            self._forget(heard)
+            heard.record(timeline)
+            work.record(timeline)
         # Told in words only now: a thousand routes take longer to print than to send.
         shown = self._plan(before, candidate, change, moves, _ROUTES_SHOWN)
         timeline.add("allocated", begun, allocated, _numbers(shown))
         delivery.record(timeline)
         await self._record(revision, timeline)
+        silent = heard.waiting if heard is not None else ()
         return views.Applied(
-            present.revision(revision), shown, timeline.steps, complete, delivery.waiting
+            present.revision(revision), shown, timeline.steps, complete, delivery.waiting, silent
         )
 
     def _enforce(
@@ -433,21 +490,56 @@ class Controller(Queries):
             self._troubles.pop("files", None)
 
     async def _record(self, revision: Revision, timeline: Timeline) -> None:
-        steps = [StoredStep(s.name, s.start_ms, s.end_ms, s.detail) for s in timeline.steps]
+        steps = [
+            StoredStep(s.name, s.start_ms, s.end_ms, s.detail, s.router) for s in timeline.steps
+        ]
         try:
             await asyncio.to_thread(self._store.record_timeline, revision.number, steps)
         except StoreError as error:
             _log.error("timeline not stored", revision=revision.number, error=error.message)
             self._hub.tell("error", str(revision.number), error.message)
 
+    # Undoing
+
+    async def _undo(self, number: int, reason: str) -> None:
+        """Take back a revision that the routers do not have."""
+        if self._applied.number != number:
+            return
+        _log.error("revision undone", revision=number, reason=reason)
+        self._hub.tell("error", str(number), f"undone: {reason}")
+        try:
+            parent = (await asyncio.to_thread(self._store.revision, number)).parent
+            await self._put_in_force(await self._restored(parent, "auto-rollback"), _NOBODY)
+        except VpnctlError as error:
+            self._troubles["routers"] = (
+                f"revision {number} is in force, but routers do not have it: {error.message}"
+            )
+        else:
+            self._routers.take_up(self._applied.policy.ruleset)
+
+    async def _put_in_force(self, candidate: Candidate, author: str) -> Revision:
+        """Make a candidate the applied policy without asking routers, or waiting for peers."""
+        before, timeline = self._applied, Timeline(self._monotonic)
+        change = self._rules_change(candidate)
+        revision = await self._stored(candidate, author, None)
+        _, delivery = self._enforce(candidate, change, revision, timeline)
+        self._peers.unfollow(delivery)
+        self._configure(before.policy.ruleset.network, timeline)
+        self._tell_written(await asyncio.to_thread(self._files.write, candidate, before, revision))
+        return revision
+
     # Storing
 
     async def _stored(
-        self, candidate: Candidate, author: str, confirm_by: datetime | None
+        self,
+        candidate: Candidate,
+        author: str,
+        confirm_by: datetime | None,
+        work: Work | None = None,
     ) -> Revision:
         """Commit a candidate; raises `StoreError` when it was not, or it is not known whether."""
         try:
-            return await asyncio.to_thread(self._commit, candidate, author, confirm_by)
+            return await asyncio.to_thread(self._commit, candidate, author, confirm_by, work)
         except StoreError:
             # A connection cut in the middle does not tell whether the database took it.
             self._in_doubt = candidate
@@ -486,8 +578,15 @@ class Controller(Queries):
             self._peers.unfollow(delivery)
             self._configure(before.policy.ruleset.network, timeline)
             self._tell_written(self._files.write(candidate, before, revision))
+            self._mend_routers(behind=True)
 
-    def _commit(self, candidate: Candidate, author: str, confirm_by: datetime | None) -> Revision:
+    def _commit(
+        self,
+        candidate: Candidate,
+        author: str,
+        confirm_by: datetime | None,
+        work: Work | None = None,
+    ) -> Revision:
         changed = {
             path: after
             for path, (_, after) in changed_files(
@@ -506,6 +605,7 @@ class Controller(Queries):
             restores=candidate.restores,
             reverts=reverts,
             journal=AppliedFiles.OPERATION if candidate.writes else None,
+            decides=work.decides if work is not None else None,
         )
 
     # Confirming

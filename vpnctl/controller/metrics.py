@@ -66,6 +66,12 @@ class Metrics(Collector):
         for (peer, target), number in sorted(counts.refused.items()):
             refused.add_metric([peer, str(RouteTarget(target))], number)
         yield refused
+        flows = GaugeMetricFamily(
+            "vpnctl_refused_flow_routes", "Flow routes that a peer announced", labels=["peer"]
+        )
+        for peer, number in sorted(counts.refused_flows.items()):
+            flows.add_metric([peer], number)
+        yield flows
 
     def _sessions(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("vpnctl_session_up", "1 if established", labels=["peer"])
@@ -87,7 +93,29 @@ class Metrics(Collector):
             "UPDATE messages treated as RFC 7606 says, of this session",
             labels=["peer"],
         )
-        for name in sorted(self.network.pes):
+        limit = GaugeMetricFamily(
+            "vpnctl_routes_limit", "Most routes of a peer (guard.routes)", labels=["peer", "family"]
+        )
+        beyond = CounterMetricFamily(
+            "vpnctl_routes_beyond_limit",
+            "Announcements not taken in because there were too many, of this session",
+            labels=["peer", "family"],
+        )
+        memory = GaugeMetricFamily(
+            "vpnctl_routes_octets", "About what a peer's routes take in memory", labels=["peer"]
+        )
+        stale = GaugeMetricFamily(
+            "vpnctl_stale_routes", "Routes that stay while their peer restarts", labels=["peer"]
+        )
+        asked = GaugeMetricFamily(
+            "vpnctl_targets_asked",
+            "Route targets that a peer asked for (RFC 4684)",
+            labels=["peer"],
+        )
+        for name, pe in sorted(self.network.pes.items()):
+            for family_name, most in sorted(pe.guard.routes.items()):
+                limit.add_metric([name, family_name], most)
+            stale.add_metric([name], self.engine.stale_routes(name))
             session = self.engine.by_peer.get(name)
             up.add_metric([name], int(session is not None))
             if session is not None:
@@ -96,4 +124,9 @@ class Metrics(Collector):
                 updates.add_metric([name, "heard"], session.updates_heard)
                 updates.add_metric([name, "sent"], session.updates_sent)
                 malformed.add_metric([name], session.malformed)
-        yield from (up, queue, flight, updates, malformed)
+                memory.add_metric([name], session.ledger.octets)
+                if session.membership is not None:
+                    asked.add_metric([name], len(session.membership))
+                for account in session.ledger.accounts.values():
+                    beyond.add_metric([name, account.family.name], account.refused)
+        yield from (up, queue, flight, updates, malformed, limit, beyond, memory, asked, stale)

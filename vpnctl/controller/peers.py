@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from vpnctl.bgp.speaker import Speaker
 from vpnctl.bgp.wire import Configured, NeighborConfig, SessionClosed, SessionOpened
-from vpnctl.controller.events import EventHub
-from vpnctl.controller.progress import Delivery
+from vpnctl.controller.events import EventHub, utc_text
+from vpnctl.controller.keys import Keys
+from vpnctl.controller.progress import Delivery, Heard
 from vpnctl.errors import SessionProcessError
-from vpnctl.model import FAMILIES, Listen, Network
+from vpnctl.model import Family, Guard, Listen, Network, Pe
+from vpnctl.model.family import RT_CONSTRAINT, SESSION_FAMILIES
 from vpnctl.routing.engine import Engine
+from vpnctl.routing.guard import CEASE, OUT_OF_RESOURCES, TOO_MANY_ROUTES
 from vpnctl.routing.rewrite import Rules
 from vpnctl.routing.session import Opened
 
@@ -24,7 +28,21 @@ _log = structlog.get_logger()
 #: Cease, administrative reset (RFC 4486).
 _CEASE_RESET = (6, 4)
 
-_FAMILY_OF = {(family.afi, family.safi): family for family in FAMILIES.values()}
+_RT_CONSTRAINT = RT_CONSTRAINT.afi, RT_CONSTRAINT.safi
+
+#: Seconds that a PE has to say which targets it wants (RFC 4684 section 6).
+INTEREST_TIME = 60.0
+
+_FAMILY_OF = {(family.afi, family.safi): family for family in SESSION_FAMILIES.values()}
+
+
+def _known(pairs: Iterable[tuple[int, int]]) -> frozenset[Family]:
+    return frozenset(_FAMILY_OF[pair] for pair in pairs if pair in _FAMILY_OF)
+
+
+def _offered(pe: Pe) -> tuple[tuple[int, int], ...]:
+    families = tuple((family.afi, family.safi) for family in sorted(pe.families))
+    return (*families, _RT_CONSTRAINT) if pe.rt_constraint else families
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +52,18 @@ class SessionState:
     state: str = "idle"
     reason: str = ""
     since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A session that its guard has shut down, and what brings it back, if anything does."""
+
+    reason: str
+    timer: asyncio.TimerHandle | None
+
+    def timer_cancel(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
 
 
 class Peers:
@@ -46,13 +76,28 @@ class Peers:
     def __init__(self, rules: Rules, hub: EventHub, now: Callable[[], datetime]) -> None:
         self.engine = Engine(rules, self)
         self.states: dict[str, SessionState] = {}
-        self.problems: tuple[str, ...] = ()
+        self._refused: tuple[str, ...] = ()
         self.listening: tuple[str, ...] = ()
         self._hub = hub
         self._now = now
         self._speaker = Speaker(self)
         self._router_id = b""
         self._deliveries: list[Delivery] = []
+        self._expected: list[Heard] = []
+        self._network: Network | None = None
+        self._keys = Keys()
+        self._held: dict[str, Held] = {}
+        self._drained: set[str] = set()
+        self._resuming: set[asyncio.Task[None]] = set()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with sessions for as long as nobody does anything about it."""
+        held = (f"{name} is held: {held.reason}" for name, held in self._held.items())
+        return (*self._refused, *self._without_key(), *held)
+
+    def _without_key(self) -> Iterator[str]:
+        return (f"the key of {name}: {words}" for name, words in self._keys.unread.items())
 
     async def start(self, listens: Iterable[Listen]) -> None:
         """Start the session process and listen; no session can come up before `configure`.
@@ -74,6 +119,9 @@ class Peers:
 
     async def stop(self) -> None:
         """End every session and the process."""
+        self._network = None
+        for held in self._held.values():
+            held.timer_cancel()
         await self._speaker.stop()
 
     def follow(self, told: Iterable[str], begun_ns: int) -> Delivery:
@@ -87,16 +135,74 @@ class Peers:
         """End what `follow` began."""
         self._deliveries.remove(delivery)
 
+    def expect(self, heard: Heard) -> None:
+        """Let somebody look after every UPDATE whether what they wait for is there; `unexpect`."""
+        heard.look(self.engine)
+        self._expected.append(heard)
+
+    def unexpect(self, heard: Heard) -> None:
+        """End what `expect` began."""
+        self._expected.remove(heard)
+
     async def configure(self, network: Network) -> None:
         """Make the session process hold the sessions of a network, and no others.
 
         What could not be done is in `problems` afterwards.  Raises `SessionProcessError` when the
         process is not running.
         """
-        controller = network.controller
-        self._router_id = controller.router_id.packed
+        if self._network is None:
+            self._expect_all(network)
+        self._network = network
+        self._router_id = network.controller.router_id.packed
         self.states = {name: self.states.get(name, SessionState()) for name in network.pes}
-        neighbors = [
+        for name in self._held.keys() - network.pes.keys():
+            self._held.pop(name).timer_cancel()
+        for pe in network.pes.values():
+            self.engine.regard(pe.name, pe.guard)
+            self.engine.drain(pe.name, pe.drain or pe.name in self._drained)
+        await self._keys.read(network)
+        await self._hold_sessions()
+
+    async def begin_anew(self, name: str) -> None:
+        """Let the session of a PE begin anew, also one that its guard has shut down."""
+        held = self._held.pop(name, None)
+        if held is not None:
+            held.timer_cancel()
+            await self._hold_sessions()
+            return
+        session = self.engine.by_peer.get(name)
+        if session is not None:
+            self._speaker.notify(session.opened.number, *_CEASE_RESET)
+
+    def drain(self, name: str, *, draining: bool) -> None:
+        """Drain a PE until it is told otherwise, or the controller ends."""
+        (self._drained.add if draining else self._drained.discard)(name)
+        self.engine.drain(name, draining)
+        words = "drained: its routes are the last choice" if draining else "drained no more"
+        self._hub.tell("session", name, words)
+
+    async def rekey(self) -> tuple[str, ...]:
+        """Read every key again and go on with it, sessions included; the PEs whose key changed."""
+        network = self._network
+        if network is None:
+            return ()
+        changed = await self._keys.read(network)
+        await self._hold_sessions()
+        return changed
+
+    async def _hold_sessions(self) -> None:
+        """Make the session process hold those sessions of the network that may be."""
+        network = self._network
+        if network is None:
+            return
+        pes = [pe for pe in network.pes.values() if pe.name not in self._held]
+        neighbors = self._neighbors(network, pes)
+        listens = network.controller.listen
+        self._take_note(await self._speaker.configure(neighbors, listens))
+
+    def _neighbors(self, network: Network, pes: Iterable[Pe]) -> list[NeighborConfig]:
+        controller = network.controller
+        return [
             NeighborConfig(
                 name=pe.name,
                 peer_address=pe.address,
@@ -106,21 +212,25 @@ class Peers:
                 local_asn=controller.asn,
                 peer_asn=pe.asn,
                 router_id=controller.router_id,
-                families=tuple((family.afi, family.safi) for family in sorted(pe.families)),
+                families=_offered(pe),
                 hold_time=pe.hold_time,
                 passive=pe.passive,
+                hops=pe.guard.hops,
+                restart_time=pe.graceful_restart or None,
+                md5=self._keys.of(pe),
             )
-            for pe in network.pes.values()
+            for pe in pes
+            # Without its key a session would be there for everybody.
+            if self._keys.has(pe)
         ]
-        self._take_note(await self._speaker.configure(neighbors, controller.listen))
 
     def _take_note(self, configured: Configured) -> None:
         self.listening = tuple(str(listen) for listen in configured.listening)
-        self.problems = tuple(
+        self._refused = tuple(
             f"{problem.subject}: {problem.message}" + (f" ({problem.hint})" if problem.hint else "")
             for problem in configured.problems
         )
-        for problem in self.problems:
+        for problem in (*self._refused, *self._without_key()):
             self._hub.tell("error", "bgp", problem)
             _log.error("bgp", problem=problem)
 
@@ -128,10 +238,10 @@ class Peers:
 
     def session_up(self, session: int, opened: SessionOpened) -> None:
         """A PE's session is established."""
-        if opened.neighbor not in self.states:
+        if opened.neighbor not in self.states or opened.neighbor in self._held:
             return  # the PE was just taken out of the policy; the session is being closed
         self.states[opened.neighbor] = SessionState("established", "", self._now())
-        families = frozenset(_FAMILY_OF[pair] for pair in opened.families if pair in _FAMILY_OF)
+        families = _known(opened.families)
         with self._contained(session, opened.neighbor):
             self.engine.session_up(
                 Opened(
@@ -146,8 +256,17 @@ class Peers:
                     asn4=opened.asn4,
                     message_size=opened.message_size,
                     enhanced_refresh=opened.refresh == "enhanced",
+                    refresh=opened.refresh != "absent",
+                    guard=self._guard_of(opened.neighbor),
+                    rt_constraint=_RT_CONSTRAINT in opened.families,
+                    stale_time=self._stale_time(opened),
+                    restartable=_known(opened.restartable),
+                    preserved=_known(opened.preserved),
                 )
             )
+        if _RT_CONSTRAINT in opened.families:
+            loop = asyncio.get_running_loop()
+            loop.call_later(INTEREST_TIME, self.engine.interest_known, session)
         names = ", ".join(family.name for family in sorted(families)) or "no family in common"
         self._hub.tell("session", opened.neighbor, f"established ({names})")
 
@@ -155,19 +274,31 @@ class Peers:
         """A PE's session ended; its routes go."""
         if closed.neighbor in self.states:
             self.states[closed.neighbor] = SessionState("idle", closed.reason, self._now())
-        self.engine.session_down(session)
+        restarting = closed.sent is None and closed.received is None
+        self.engine.session_down(session, restarting=restarting)
+        stale = self.engine.stale.get(closed.neighbor)
+        if stale is not None and stale.number == session:
+            self._expect_back(closed.neighbor, session)
         for delivery in self._deliveries:
             delivery.lost(session)
         self._hub.tell("session", closed.neighbor, f"down: {closed.reason}")
+        held = self._held.get(closed.neighbor)
+        if held is not None:
+            self.states[closed.neighbor] = SessionState("held", held.reason, self._now())
+            self._soon()
 
     def updates(self, session: int, messages: bytes) -> None:
         """UPDATEs of a PE."""
         with self._contained(session):
             self.engine.updates(session, messages)
+        if not self.engine.is_settled and self._all_have_said():
+            self.engine.settled()
+        for heard in self._expected:
+            heard.look(self.engine)
 
     def refresh(self, session: int, afi: int, subtype: int, safi: int) -> None:
         """A PE asks for its routes again (RFC 2918); other subtypes demarcate (RFC 7313)."""
-        family = _FAMILY_OF.get((afi, safi))
+        family = RT_CONSTRAINT if (afi, safi) == _RT_CONSTRAINT else _FAMILY_OF.get((afi, safi))
         if family is not None and subtype == 0:
             with self._contained(session):
                 self.engine.refresh(session, family)
@@ -185,7 +316,7 @@ class Peers:
     def neighbor_state(self, name: str, state: str, reason: str) -> None:
         """A PE's state machine moved."""
         known = self.states.get(name)
-        if known is not None:
+        if known is not None and name not in self._held:
             self.states[name] = SessionState(state, reason or known.reason, known.since)
 
     def process_lost(self, reason: str) -> None:
@@ -215,8 +346,87 @@ class Peers:
         """Octets for a PE."""
         self._speaker.send(session, octets)
 
+    def warn(self, session: int, words: str) -> None:
+        """A PE is near a limit of its guard, or beyond it."""
+        self._hub.tell("error", self.engine.sessions[session].opened.peer, words)
+
     def reset(self, session: int, code: int, subcode: int, reason: str) -> None:
         """A PE sent what cannot be repaired (RFC 7606 section 2)."""
         peer = self.engine.sessions[session].opened.peer
         self._hub.tell("error", peer, f"session reset: {reason}")
+        if code == CEASE and subcode in (TOO_MANY_ROUTES, OUT_OF_RESOURCES):
+            self._hold(peer, reason)
         self._speaker.notify(session, code, subcode)
+
+    def _hold(self, peer: str, reason: str) -> None:
+        """Keep a session down for as long as its guard says."""
+        restart = self._guard_of(peer).restart
+        timer = None
+        ends = "until 'vpnctl session reset'"
+        if restart:
+            timer = asyncio.get_running_loop().call_later(restart, self._release, peer)
+            ends = f"until {utc_text(self._now() + timedelta(seconds=restart))}"
+        self._held[peer] = Held(f"{reason}; it stays down {ends}", timer)
+
+    def _release(self, peer: str) -> None:
+        if self._held.pop(peer, None) is not None:
+            self._soon()
+
+    def _soon(self) -> None:
+        """Bring the session process into line with what is held, from within an event."""
+        if self._network is None:
+            return
+
+        async def hold() -> None:
+            with suppress(SessionProcessError):  # while stopping there is nothing to bring in line
+                await self._hold_sessions()
+
+        task = asyncio.get_running_loop().create_task(hold())
+        self._resuming.add(task)
+        task.add_done_callback(self._resuming.discard)
+
+    def _expect_all(self, network: Network) -> None:
+        """Hold End-of-RIB back until every PE that restarts gracefully has said what it has."""
+        patience = max((pe.graceful_restart for pe in network.pes.values()), default=0)
+        if patience:
+            self.engine.unsettled()
+            asyncio.get_running_loop().call_later(patience, self.engine.settled)
+
+    def _all_have_said(self) -> bool:
+        pes = self._network.pes.values() if self._network is not None else ()
+        sessions = [self.engine.by_peer.get(pe.name) for pe in pes if pe.graceful_restart]
+        return all(
+            each is not None and each.end_of_rib >= each.opened.families for each in sessions
+        )
+
+    def _expect_back(self, peer: str, session: int) -> None:
+        """Keep the routes of a lost session until its PE is back and has said what it has.
+
+        It has that time twice: to come back, and to send its routes.
+        """
+        pe = self._network.pes.get(peer) if self._network is not None else None
+        seconds = 0 if pe is None else pe.graceful_restart
+        engine, loop = self.engine, asyncio.get_running_loop()
+
+        def sweep() -> None:
+            engine.stale_expired(peer, session)
+
+        def not_back() -> None:
+            if peer in engine.stale:
+                sweep()
+            else:
+                loop.call_later(seconds, sweep)
+
+        loop.call_later(seconds, not_back)
+        self._hub.tell("session", peer, f"may be restarting: its routes stay for {seconds} s")
+
+    def _stale_time(self, opened: SessionOpened) -> int:
+        """Seconds for which a PE's routes stay: what it asks for, at most what the policy says."""
+        pe = self._network.pes.get(opened.neighbor) if self._network is not None else None
+        if pe is None or opened.restart_time is None:
+            return 0
+        return min(opened.restart_time, pe.graceful_restart)
+
+    def _guard_of(self, peer: str) -> Guard:
+        pe = self._network.pes.get(peer) if self._network is not None else None
+        return Guard() if pe is None else pe.guard

@@ -8,12 +8,14 @@ from itertools import islice
 from vpnctl.controller import views
 from vpnctl.controller.events import utc_text
 from vpnctl.controller.peers import SessionState
-from vpnctl.model import Family, Network, RouteTarget, Ruleset, SiteOfVpn
+from vpnctl.model import Family, Guard, InUse, Network, RouteTarget, Ruleset, SiteOfVpn
 from vpnctl.routing import inspect
 from vpnctl.routing.as_path import path_text
 from vpnctl.routing.engine import Engine
+from vpnctl.routing.flowspec.originated import FlowGroup, FlowPath, path_actions
 from vpnctl.routing.nlri import to_text
 from vpnctl.routing.rewrite import Rules, sources
+from vpnctl.routing.session import Session
 from vpnctl.routing.table import Path
 from vpnctl.store import Revision
 
@@ -65,6 +67,8 @@ def peers(
                         family.name,
                         counts.heard.get((name, family), 0),
                         counts.sent.get((name, family), 0),
+                        pe.guard.routes.get(family.name),
+                        _refused(session, family),
                     )
                     for family in sorted(families)
                 ),
@@ -73,13 +77,37 @@ def peers(
                 refused_targets=sum(
                     routes for (peer, _), routes in counts.refused.items() if peer == name
                 ),
+                refused_flows=counts.refused_flows.get(name, 0),
                 malformed=session.malformed if session else 0,
                 updates_heard=session.updates_heard if session else 0,
                 updates_sent=session.updates_sent if session else 0,
                 last_error=(session.last_error if session else "") or state.reason,
+                protection=_protection(pe.guard),
+                asked=_asked(session),
+                draining=session is not None and session.draining,
             )
         )
     return tuple(found)
+
+
+def _refused(session: Session | None, family: Family) -> int:
+    if session is None or family.octets not in session.ledger.accounts:
+        return 0
+    return session.ledger.accounts[family.octets].refused
+
+
+def _asked(session: Session | None) -> str:
+    membership = session.membership if session else None
+    if membership is None:
+        return ""
+    if membership.everything:
+        return "everything"
+    return f"{len(membership)} target{'' if len(membership) == 1 else 's'}"
+
+
+def _protection(guard: Guard) -> tuple[str, ...]:
+    md5 = ("md5",) if guard.md5 is not None else ()
+    return md5 if guard.hops is None else (*md5, f"hops {guard.hops}")
 
 
 def vpns(rules: Rules) -> tuple[views.Vpn, ...]:
@@ -114,6 +142,7 @@ def vpns(rules: Rules) -> tuple[views.Vpn, ...]:
                         )
                     ),
                     place=str(endpoint.place),
+                    inner_vlan=endpoint.inner_vlan,
                 )
                 for endpoint in vpn.endpoints
             ),
@@ -150,6 +179,8 @@ def targets(engine: Engine) -> tuple[views.Target, ...]:
                 uses.setdefault(target.octets, set()).add(f"{endpoint.member} at {endpoint.pe}")
     routes: dict[bytes, int] = {}
     for group in engine.groups.values():
+        if isinstance(group, FlowGroup):
+            continue  # nobody announced it
         number = sum(len(path.nlris) for path in group.paths)
         for octets in group.targets:
             routes[octets] = routes.get(octets, 0) + number
@@ -170,7 +201,9 @@ def targets(engine: Engine) -> tuple[views.Target, ...]:
 
 
 def _in_vpn(rules: Rules, path: Path, vpn: str | None) -> bool:
-    """Whether a path speaks for an endpoint of a VPN."""
+    """Whether a path speaks for an endpoint of a VPN, or is one of its access rules."""
+    if isinstance(path, FlowPath):
+        return vpn in (None, path.route.vpn)
     return vpn is None or any(
         endpoint.vpn == vpn
         for target in path.group.targets
@@ -186,12 +219,13 @@ def _routes(
             peer=peer,
             family=row.family.name,
             nlri=to_text(row.family, row.key),
-            source=row.path.peer,
+            source=row.path.source,
             targets=_targets(row.targets),
             heard_targets=_targets(row.path.attributes.targets),
             next_hop=row.next_hop,
             as_path=path_text(row.path.attributes.as_path),
             status=row.status,
+            actions=path_actions(row.path),
         )
         for row in rows
         if _in_vpn(engine.rules, row.path, vpn)
@@ -213,9 +247,46 @@ def rib_out(
     return _routes(engine, peer, inspect.rib_out(engine, peer, family), vpn, limit)
 
 
+def access(engine: Engine, vpn: str | None) -> tuple[views.AccessRoute, ...]:
+    """The access rules of a VPN, or of all, as the flow routes of each PE."""
+    return tuple(
+        views.AccessRoute(
+            vpn=path.route.vpn,
+            place=path.source,
+            pe=path.route.pe,
+            family=path.family.name,
+            nlri=to_text(path.family, path.route.key),
+            targets=_targets(path.route.targets),
+            actions=path_actions(path),
+            status=status,
+        )
+        for path, status in inspect.access(engine, vpn)
+    )
+
+
+def access_problems(engine: Engine) -> tuple[str, ...]:
+    """PEs whose sessions are up and which cannot be told of access rules all the same."""
+    deaf = {
+        (path.route.pe, path.family.name)
+        for path, _ in inspect.access(engine)
+        if path.route.pe in engine.by_peer
+        and path.family not in engine.by_peer[path.route.pe].opened.families
+    }
+    return tuple(
+        f"{pe} did not negotiate {family}: its access rules are not enforced there"
+        " (configure the family at the router; see 'vpnctl show access')"
+        for pe, family in sorted(deaf)
+    )
+
+
 def explanation(
     engine: Engine, family: Family, key: bytes, nlri: str, peer: str
 ) -> views.Explanation:
     """Why a PE has, or has not, a route."""
     sent, lines = inspect.explain(engine, family, key, peer)
     return views.Explanation(nlri, peer, sent, lines)
+
+
+def use(found: InUse, taken: str = "") -> views.NumberInUse:
+    """A number in use at a router, and who has it by the policy."""
+    return views.NumberInUse(found.kind, found.value, found.where, found.port, taken)

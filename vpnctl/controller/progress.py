@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from vpnctl.controller.views import Step
+from vpnctl.routing.engine import Engine
 from vpnctl.routing.session import Session
 
 
@@ -29,9 +30,11 @@ class Timeline:
         yield
         self.add(name, begun, self._clock(), detail)
 
-    def add(self, name: str, begin_ns: int, end_ns: int, detail: str = "") -> None:
+    def add(
+        self, name: str, begin_ns: int, end_ns: int, detail: str = "", router: str = ""
+    ) -> None:
         """Record a step that was measured elsewhere."""
-        self._steps.append(Step(name, self.ms(begin_ns), self.ms(end_ns), detail))
+        self._steps.append(Step(name, self.ms(begin_ns), self.ms(end_ns), detail, router))
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -109,3 +112,57 @@ class Delivery:
             timeline.add("first UPDATE out", self._begun, self.first_ns)
         if self.last_ns is not None:
             timeline.add("last peer's last UPDATE out", self._begun, self.last_ns)
+
+
+class Heard:
+    """Waits until PEs announce the routes of their new endpoints.
+
+    ``targets``: by PE, for each endpoint the targets of which one has to be on a route.
+    """
+
+    def __init__(
+        self,
+        targets: Mapping[str, Iterable[Iterable[bytes]]],
+        begun_ns: int,
+        clock: Callable[[], int],
+    ) -> None:
+        self._waiting = {peer: [tuple(one) for one in those] for peer, those in targets.items()}
+        self._begun = begun_ns
+        self._clock = clock
+        self._done = asyncio.Event()
+        #: When the last route of each PE that is done came.
+        self.at_ns: dict[str, int] = {}
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Names of the PEs that are not done."""
+        return tuple(sorted(self._waiting))
+
+    def look(self, engine: Engine) -> None:
+        """See what is there by now."""
+        for peer, endpoints in list(self._waiting.items()):
+            missing = [
+                targets
+                for targets in endpoints
+                if not any(engine.hears(peer, target) for target in targets)
+            ]
+            if missing:
+                self._waiting[peer] = missing
+            else:
+                del self._waiting[peer]
+                self.at_ns[peer] = self._clock()
+        if not self._waiting:
+            self._done.set()
+
+    async def wait(self, seconds: float, up: Iterable[str]) -> None:
+        """Wait for those PEs whose session is ``up``, at most ``seconds``."""
+        if self._waiting.keys() & set(up):
+            try:
+                await asyncio.wait_for(self._done.wait(), seconds)
+            except TimeoutError:
+                return
+
+    def record(self, timeline: Timeline) -> None:
+        """Add what was measured to a timeline."""
+        for peer, at in self.at_ns.items():
+            timeline.add("route received", self._begun, at, router=peer)

@@ -13,8 +13,10 @@ from vpnctl.controller.directory import PolicyDirectory
 from vpnctl.controller.events import EventHub, utc_text
 from vpnctl.controller.metrics import Metrics
 from vpnctl.controller.peers import Peers
+from vpnctl.controller.routers import Routers
 from vpnctl.errors import NotFoundError, PolicyError, UsageError, VpnctlError
-from vpnctl.model import FAMILIES, Family, Network
+from vpnctl.model import Family, Network
+from vpnctl.model.family import SESSION_FAMILIES
 from vpnctl.planning.plan import file_changes
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.nlri import from_text
@@ -32,6 +34,8 @@ class Queries:
     _hub: EventHub
     _store: Store
     _peers: Peers
+    _routers: Routers
+    _lock: asyncio.Lock
     _applied: Applied
     _unconfirmed: Revision | None
     _last_change_s: float
@@ -66,7 +70,11 @@ class Queries:
             peers_configured=len(self._network.pes),
             routes=sum(len(rib.entries) for rib in self._engine.ribs.values()),
             listening=self._peers.listening,
-            problems=(*self._peers.problems, *self._troubles.values()),
+            problems=(
+                *self._peers.problems,
+                *self._troubles.values(),
+                *present.access_problems(self._engine),
+            ),
         )
 
     async def check(self) -> tuple[views.Problem, ...]:
@@ -103,7 +111,8 @@ class Queries:
         revision = await asyncio.to_thread(self._store.revision, number)
         steps = await asyncio.to_thread(self._store.timeline, number)
         return present.revision(revision), tuple(
-            views.Step(step.name, step.start_ms, step.end_ms, step.detail) for step in steps
+            views.Step(step.name, step.start_ms, step.end_ms, step.detail, step.router)
+            for step in steps
         )
 
     async def diff(self, old: int, new: int) -> tuple[views.FileChange, ...]:
@@ -148,6 +157,10 @@ class Queries:
             self._engine, self._known_pe(peer), wanted, self._known_vpn(vpn), limit
         )
 
+    async def access(self, vpn: str | None) -> tuple[views.AccessRoute, ...]:
+        """Access rules as the flow routes of each PE."""
+        return present.access(self._engine, self._known_vpn(vpn))
+
     async def explain(self, nlri: str, peer: str) -> views.Explanation:
         """Why a PE has, or has not, a route."""
         try:
@@ -156,7 +169,7 @@ class Queries:
             raise UsageError(
                 f"{nlri!r} is no NLRI",
                 hint=f"write it as 'vpnctl show rib-in --peer PE | grep {nlri}' shows it:"
-                " RD:PREFIX/LENGTH, RD:veID@OFFSET or evpn/TYPE/RD/...",
+                " RD:PREFIX/LENGTH, RD:veID@OFFSET, evpn/TYPE/RD/... or flow4/RD/...",
             ) from error
         return present.explanation(self._engine, family, key, nlri, self._known_pe(peer))
 
@@ -180,6 +193,8 @@ class Queries:
 def _family(name: str | None) -> Family | None:
     if name is None:
         return None
-    if name not in FAMILIES:
-        raise UsageError(f"no family is called {name!r}", hint=f"there are: {', '.join(FAMILIES)}")
-    return FAMILIES[name]
+    if name not in SESSION_FAMILIES:
+        raise UsageError(
+            f"no family is called {name!r}", hint=f"there are: {', '.join(SESSION_FAMILIES)}"
+        )
+    return SESSION_FAMILIES[name]

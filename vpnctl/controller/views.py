@@ -18,17 +18,24 @@ from vpnctl.planning.plan import (
     PeerChange,
     Plan,
     RouteChange,
+    RouterPlan,
     SessionChange,
 )
 
 __all__ = [
+    "AccessRoute",
+    "Adoption",
     "AllocationChange",
     "Applied",
+    "Check",
+    "Checkup",
+    "Drift",
     "Endpoint",
     "Event",
     "Explanation",
     "FamilyCounts",
     "FileChange",
+    "NumberInUse",
     "Peer",
     "PeerChange",
     "Plan",
@@ -36,6 +43,7 @@ __all__ = [
     "Revision",
     "Route",
     "RouteChange",
+    "RouterPlan",
     "SessionChange",
     "Site",
     "Status",
@@ -76,12 +84,16 @@ def problems(mistakes: Iterable[Any]) -> tuple[Problem, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a timeline, in milliseconds since the request was taken up."""
+    """One step of a timeline, in milliseconds since the request was taken up.
+
+    ``router``: at which router it was done; empty for the controller itself.
+    """
 
     name: str
     start_ms: float
     end_ms: float
     detail: str = ""
+    router: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +121,8 @@ class Applied:
     """The result of apply, extend, retract and rollback.
 
     ``complete`` is false when some peer had not taken all its UPDATEs when the answer was given;
-    ``waiting`` then names those peers.
+    ``waiting`` then names those peers.  ``silent``: routers that were given an endpoint and have
+    not announced a route of it.
     """
 
     revision: Revision
@@ -117,15 +130,81 @@ class Applied:
     timeline: tuple[Step, ...]
     complete: bool
     waiting: tuple[str, ...]
+    silent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Where a router differs from what it shall have of ours.
+
+    ``diff``: what would have to be changed, in the router's syntax, empty for nothing; ``trouble``:
+    why it cannot be said, or could not be fixed; ``fixed``: it was changed.
+    """
+
+    router: str
+    platform: str
+    diff: str
+    trouble: str = ""
+    fixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: ``templates``, ``session``, ``rights`` and the like."""
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """Whether a router can be configured."""
+
+    router: str
+    platform: str
+    ok: bool
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NumberInUse:
+    """A number that a router's own configuration has.
+
+    ``kind``: vlan, rd, route-target, ve-id or vni; ``where``: in the router's own terms; ``taken``:
+    who has it by the policy, empty for nobody.
+    """
+
+    kind: str
+    value: str
+    where: str
+    port: str
+    taken: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """The numbers that nobody is given from now on, and those that somebody has already."""
+
+    router: str
+    reserved: tuple[NumberInUse, ...]
+    conflicts: tuple[NumberInUse, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FamilyCounts:
-    """Routes heard from and sent to a peer in one family."""
+    """Routes heard from and sent to a peer in one family.
+
+    ``limit``: most that it may announce, None for any; ``refused``: announcements that were not
+    taken in because there were too many.
+    """
 
     family: str
     heard: int
     sent: int
+    limit: int | None = None
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +213,13 @@ class Peer:
 
     ``state``: the session's state (idle ... established); ``synced``: whether the peer sent an
     End-of-RIB for every family; ``backlog``: routes waiting because the peer reads slowly;
-    ``refused_targets``: routes' targets the PE does not own; ``malformed``: UPDATEs handled as
-    RFC 7606 says; ``last_error``: why the session was last lost, or the last malformed UPDATE.
+    ``refused_targets``: routes' targets the PE does not own; ``refused_flows``: its own flow
+    routes, which are not taken in; ``malformed``: UPDATEs handled as
+    RFC 7606 says; ``last_error``: why the session was last lost, or the last malformed UPDATE;
+    ``protection``: how its TCP connection is protected; ``asked``: which targets it wants (RFC
+    4684), empty where it is sent everything that it may have; ``draining``: its routes are the last
+    choice (RFC 8326).  A session in state ``held`` was shut
+    down by its guard.
     """
 
     name: str
@@ -153,11 +237,15 @@ class Peer:
     updates_heard: int
     updates_sent: int
     last_error: str
+    protection: tuple[str, ...] = ()
+    asked: str = ""
+    draining: bool = False
+    refused_flows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A VPN's VRF at one PE."""
+    """A VPN's VRF at one PE; with an ``inner_vlan``, ``vlan`` is the outer tag."""
 
     vpn: str
     site: str
@@ -170,6 +258,12 @@ class Endpoint:
     vni: int | None
     hears: tuple[str, ...]
     place: str
+    inner_vlan: int | None = None
+
+    @property
+    def tags(self) -> str | int | None:
+        """The VLAN as a policy has it: ``100``, or ``4001/17``."""
+        return self.vlan if self.inner_vlan is None else f"{self.vlan}/{self.inner_vlan}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +309,9 @@ class Target:
 class Route:
     """A route in an Adj-RIB-In or Adj-RIB-Out.
 
-    ``peer``: whose RIB; ``source``: the PE it was heard from; ``status``: for an Adj-RIB-In
-    ``accepted`` or why not, for an Adj-RIB-Out always ``sent``.
+    ``peer``: whose RIB; ``source``: the PE it was heard from or, of a flow route of our own, the
+    place of its access rule; ``status``: for an Adj-RIB-In ``accepted`` or why not, for an
+    Adj-RIB-Out ``sent`` or what it waits for; ``actions``: what a flow route does to a packet.
     """
 
     peer: str
@@ -227,6 +322,25 @@ class Route:
     heard_targets: tuple[str, ...]
     next_hop: str
     as_path: str
+    status: str
+    actions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRoute:
+    """What an access rule is to one PE: a flow route.
+
+    ``place``: the rule's; ``actions``: what it does to a packet; ``status``: ``sent``, or why
+    the PE does not have it.
+    """
+
+    vpn: str
+    place: str
+    pe: str
+    family: str
+    nlri: str
+    targets: tuple[str, ...]
+    actions: tuple[str, ...]
     status: str
 
 
@@ -242,7 +356,9 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened, for ``vpnctl watch``; ``kind``: session, revision, route, error."""
+    """Something that happened, for ``vpnctl watch``; ``kind``: session, revision, route,
+    router, error.
+    """
 
     at: str
     kind: str

@@ -2,15 +2,28 @@
 
 - *Site*: a place; *PE*: a router there; *VPN*: a customer's pool of sites.
 - *Endpoint*: a VPN's VRF at one PE, with its route distinguisher and route targets.
+- *Access rule*: which packets of a VPN pass at which sites (`vpnctl.model.access`).
 - *Ruleset*: network, VPNs and which endpoints may talk; the compiled form of a policy directory.
 - *Allocation*: a number that the controller chose and must keep choosing.
 """
 
-from vpnctl.model.allocation import Allocation
+from vpnctl.model.allocation import Allocation, InUse, site_range
 from vpnctl.model.community import RouteDistinguisher, RouteTarget
 from vpnctl.model.family import EVPN, FAMILIES, VPLS, VPNV4, VPNV6, Family
-from vpnctl.model.network import Controller, Listen, Netconf, Network, Pe, Pools, Site
-from vpnctl.model.vpn import Endpoint, Place, Ruleset, Service, SiteOfVpn, Vpn
+from vpnctl.model.guard import Beyond, Guard, Secret
+from vpnctl.model.network import (
+    Controller,
+    Frr,
+    Listen,
+    Netconf,
+    Network,
+    Pe,
+    Pools,
+    Site,
+    Timeouts,
+)
+from vpnctl.model.place import Place
+from vpnctl.model.vpn import Endpoint, Ruleset, Service, SiteOfVpn, Vpn
 
 __all__ = [
     "EVPN",
@@ -19,9 +32,13 @@ __all__ = [
     "VPNV4",
     "VPNV6",
     "Allocation",
+    "Beyond",
     "Controller",
     "Endpoint",
     "Family",
+    "Frr",
+    "Guard",
+    "InUse",
     "Listen",
     "Netconf",
     "Network",
@@ -31,8 +48,11 @@ __all__ = [
     "RouteDistinguisher",
     "RouteTarget",
     "Ruleset",
+    "Secret",
     "Service",
     "Site",
     "SiteOfVpn",
+    "Timeouts",
     "Vpn",
+    "site_range",
 ]

@@ -1,4 +1,4 @@
-"""Address families that carry the VPN routes we rewrite (AFI/SAFI of RFC 4760)."""
+"""Address families (AFI/SAFI of RFC 4760): VPN routes that we rewrite, and flow specifications."""
 
 from __future__ import annotations
 
@@ -27,5 +27,22 @@ VPNV6 = Family(2, 128, "vpnv6")
 VPLS = Family(25, 65, "vpls")
 EVPN = Family(25, 70, "evpn")
 
-#: Every family that is understood, by name.
+FLOW4 = Family(1, 133, "ipv4 flow")
+FLOW6 = Family(2, 133, "ipv6 flow")
+FLOW_VPN4 = Family(1, 134, "ipv4 flow-vpn")
+FLOW_VPN6 = Family(2, 134, "ipv6 flow-vpn")
+
+#: Route target membership (RFC 4684): no routes, but which of them a PE wants.
+RT_CONSTRAINT = Family(1, 132, "rt-constraint")
+
+#: Every family whose routes are rewritten from PE to PE, by name.
 FAMILIES: dict[str, Family] = {family.name: family for family in (VPNV4, VPNV6, VPLS, EVPN)}
+
+#: The families of flow specifications (RFC 8955, 8956), by name: their routes are our own, made
+#: of access rules.
+FLOW_FAMILIES: dict[str, Family] = {
+    family.name: family for family in (FLOW4, FLOW6, FLOW_VPN4, FLOW_VPN6)
+}
+
+#: Every family that a session may have, by name.
+SESSION_FAMILIES: dict[str, Family] = {**FAMILIES, **FLOW_FAMILIES}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from vpnctl.model.family import Family
+from vpnctl.model.guard import Guard
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -26,13 +27,14 @@ class Pools:
     """Where numbers come from when the operator gives none.
 
     ``route_targets``: (administrator, first, last), e.g. ``("65000", 100, 9999)``;
-    ``vlans``: (first, last), both within 1..4094; ``vnis``: (first, last), both within
-    1..16777215 (RFC 7348 section 5).
+    ``vlans`` and ``outer_vlans``: (first, last), both within 1..4094; ``vnis``: (first, last),
+    both within 1..16777215 (RFC 7348 section 5).
     """
 
     route_targets: tuple[str, int, int]
     vlans: tuple[int, int]
     vnis: tuple[int, int] = (10000, 19999)
+    outer_vlans: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,48 @@ class Controller:
 
 
 @dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait for a router, in seconds: for a session, an answer, a commit."""
+
+    connect: float = 10
+    rpc: float = 30
+    commit: float = 120
+
+
+@dataclass(frozen=True, slots=True)
 class Netconf:
-    """How to log in to a PE over NETCONF: a user and the path of a private key, never a secret."""
+    """How to log in to a PE over NETCONF (RFC 6242), never with a secret.
+
+    ``key``: path of a private key, empty for the SSH agent's.  ``host_key``: the fingerprint of
+    the router's key (``SHA256:...``), or the path of a ``known_hosts`` file; empty for the user's
+    own.  ``address``: where it differs from the PE's, as the management address does.
+    """
 
     user: str
-    key: str
+    key: str = ""
+    address: IPv4Address | IPv6Address | None = None
+    port: int = 830
+    host_key: str = ""
+    timeouts: Timeouts = Timeouts()
+
+
+@dataclass(frozen=True, slots=True)
+class Frr:
+    """How to reach the ``vtysh`` of an FRR PE.
+
+    Without a ``user`` it runs on the controller's machine, in the network namespace ``netns``
+    where one is named, on the sockets in the directory ``vty_socket`` where they are not in FRR's
+    own; with one, over SSH, and then ``key``, ``address`` and ``host_key`` are as in `Netconf`.
+    """
+
+    netns: str = ""
+    vty_socket: str = ""
+    user: str = ""
+    key: str = ""
+    address: IPv4Address | IPv6Address | None = None
+    port: int = 22
+    host_key: str = ""
+    timeouts: Timeouts = Timeouts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +98,10 @@ class Pe:
 
     ``listen`` is the controller's end of the session.  ``port`` is the name of the interface to
     which customers' VLANs attach, empty where there is one only; ``vlans`` is the range that may
-    be used there.  ``bgp_port`` is the TCP port that the controller connects to unless the
-    session is ``passive``; ``hold_time`` is in seconds.
+    be used there, and ``outer_vlans`` the range of outer tags under which further ones are found
+    when it is used up (Q-in-Q), if any.  ``bgp_port`` is the TCP port that the controller connects
+    to unless the session is ``passive``; ``hold_time`` is in seconds.  ``netconf`` or ``frr`` says
+    how to configure it; without either, somebody else does.
     """
 
     name: str
@@ -75,6 +116,22 @@ class Pe:
     passive: bool = False
     hold_time: int = 90
     netconf: Netconf | None = None
+    frr: Frr | None = None
+    outer_vlans: tuple[int, int] | None = None
+    #: Whether the PE is sent those routes only that it asks for (RFC 4684).
+    rt_constraint: bool = False
+    #: Seconds for which a restart of the PE, or of the controller, is waited for (RFC 4724); 0 for
+    #: not at all.
+    graceful_restart: int = 0
+    #: Whether it is to be taken out of service: its routes are the last choice (RFC 8326).
+    drain: bool = False
+    #: What guards the session.
+    guard: Guard = field(default_factory=Guard)
+
+    @property
+    def managed(self) -> bool:
+        """Whether the controller configures the router itself."""
+        return self.netconf is not None or self.frr is not None
 
 
 @dataclass(frozen=True, slots=True)

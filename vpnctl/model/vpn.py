@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from vpnctl.model.access import AccessRule
 from vpnctl.model.community import RouteDistinguisher, RouteTarget
 from vpnctl.model.family import EVPN, VPLS, VPNV4, VPNV6, Family
 from vpnctl.model.network import Network
+from vpnctl.model.place import Place
 
 
 class Service(Enum):
@@ -32,17 +34,6 @@ _FAMILIES_OF_SERVICE: dict[Service, frozenset[Family]] = {
 }
 
 
-class Place(NamedTuple):
-    """Where in the operator's files something is said; ``line`` and ``column`` count from 1."""
-
-    file: str
-    line: int
-    column: int = 1
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
-
-
 class SiteOfVpn(NamedTuple):
     """A VPN's presence at a site: the node of the connectivity graph."""
 
@@ -58,7 +49,8 @@ class Endpoint:
     """A VPN's VRF at one PE.
 
     A route announced with one of ``export_targets`` by ``pe`` comes from this endpoint; a route
-    carrying one of ``import_targets`` is taken in by it.
+    carrying one of ``import_targets`` is taken in by it.  Where there is an ``inner_vlan``, frames
+    have two tags, and ``vlan`` is the outer one (IEEE 802.1ad).
     """
 
     vpn: str
@@ -72,6 +64,7 @@ class Endpoint:
     vlan: int | None
     vni: int | None
     place: Place
+    inner_vlan: int | None = None
 
     @property
     def member(self) -> SiteOfVpn:
@@ -87,7 +80,8 @@ class Vpn:
     always a site of this VPN; the hearer is a site of this VPN or, by an extranet, of another.
     The PEs of one site always hear each other and need no link.
     ``topology`` is the name to show: ``full-mesh``, ``hub-and-spoke`` or ``links``.
-    ``extranets``: names of the other VPNs that occur in ``links`` of either.
+    ``extranets``: names of the other VPNs that occur in ``links`` of either.  ``access``: the
+    access rules, in the order in which a packet is compared with them.
     """
 
     name: str
@@ -97,6 +91,7 @@ class Vpn:
     links: frozenset[tuple[SiteOfVpn, SiteOfVpn]]
     place: Place
     extranets: frozenset[str] = field(default=frozenset())
+    access: tuple[AccessRule, ...] = ()
 
     @property
     def sites(self) -> tuple[str, ...]:

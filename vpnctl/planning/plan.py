@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from vpnctl.model import Allocation, Network, Pe, RouteTarget
 from vpnctl.routing.changes import Move
+from vpnctl.routing.flowspec.originated import path_actions
 from vpnctl.routing.nlri import to_text
 
 
@@ -20,7 +21,9 @@ class RouteChange:
     """One route that a plan changes at one peer.
 
     ``action``: ``+`` the peer gets a route it did not have, ``~`` it gets other targets or
-    another path, ``-`` it loses the route.
+    another path, ``-`` it loses the route.  ``source``: the PE that announced it or, of a flow
+    route, the place of its access rule; ``old_actions`` and ``new_actions``: what a flow route
+    does to a packet, in words.
     """
 
     peer: str
@@ -30,6 +33,8 @@ class RouteChange:
     source: str
     old_targets: tuple[str, ...]
     new_targets: tuple[str, ...]
+    old_actions: tuple[str, ...] = ()
+    new_actions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,19 @@ class SessionChange:
 
 
 @dataclass(frozen=True, slots=True)
+class RouterPlan:
+    """What would be configured at a router: ``diff`` in its own syntax, empty for nothing.
+
+    ``trouble``: why it could not be asked; the change itself would fail for that.
+    """
+
+    router: str
+    platform: str
+    diff: str
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that applying a policy would change; ``base`` is the revision it starts from.
 
@@ -87,6 +105,7 @@ class Plan:
     vpns: tuple[str, ...]
     peers: tuple[PeerChange, ...]
     routes: tuple[RouteChange, ...]
+    routers: tuple[RouterPlan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +177,10 @@ def _allocation_changes(
 
 
 def _session_key(pe: Pe) -> tuple[object, ...]:
-    return (pe.address, pe.asn, pe.families, pe.listen, pe.bgp_port, pe.passive, pe.hold_time)
+    return (
+        *(pe.address, pe.asn, pe.families, pe.listen, pe.bgp_port, pe.passive, pe.hold_time),
+        *(pe.rt_constraint, pe.graceful_restart, pe.guard.hops),
+    )
 
 
 def _session_changes(old: Network | None, new: Network | None) -> tuple[SessionChange, ...]:
@@ -194,12 +216,15 @@ def route_changes(moves: Iterable[Move], most: int) -> tuple[RouteChange, ...]:
             break
         action = "+" if move.old is None else "-" if move.new is None else "~"
         either = move.new or move.old
-        source = either[0].peer if either else ""
+        source = either[0].source if either else ""
         old = _target_texts(move.old[1]) if move.old else ()
         new = _target_texts(move.new[1]) if move.new else ()
         family = move.family
+        does = [path_actions(one[0]) if one else () for one in (move.old, move.new)]
         found += [
-            RouteChange(move.peer, family.name, action, to_text(family, key), source, old, new)
+            RouteChange(
+                move.peer, family.name, action, to_text(family, key), source, old, new, *does
+            )
             for key in keys
         ]
     return tuple(found)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from vpnctl.model import Family
 from vpnctl.routing.best_path import best
+from vpnctl.routing.membership import Membership, restricted
 from vpnctl.routing.nlri import distinguisher
 from vpnctl.routing.rewrite import Rules, RulesChange, Verdict, rewrite
 from vpnctl.routing.table import Entry, LocRib, Path, TargetGroup, candidates
@@ -18,9 +19,10 @@ from vpnctl.routing.table import Entry, LocRib, Path, TargetGroup, candidates
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Another verdict on the routes of one group."""
+    """Another verdict on the routes of one group; ``allowed``: by the rules alone."""
 
     group: TargetGroup
+    allowed: Verdict
     verdict: Verdict
 
 
@@ -63,15 +65,32 @@ class Sight:
 
 
 def shifts(
-    change: RulesChange, groups_of: Callable[[bytes], Iterable[TargetGroup]]
+    change: RulesChange,
+    groups_of: Callable[[bytes], Iterable[TargetGroup]],
+    interests: Mapping[str, Membership],
 ) -> tuple[Shift, ...]:
     """The groups of routes that a change of the rules treats otherwise."""
     affected = {group for target in change.targets for group in groups_of(target)}
     found = []
     for group in affected:
         verdict = rewrite(change.rules, group.peer, group.family, group.targets)
-        if verdict != group.verdict:
-            found.append(Shift(group, verdict))
+        if verdict != group.allowed:
+            found.append(Shift(group, verdict, restricted(verdict, interests)))
+    return tuple(found)
+
+
+def interest_shifts(
+    peer: str, groups: Iterable[TargetGroup], interests: Mapping[str, Membership]
+) -> tuple[Shift, ...]:
+    """The groups of routes that a PE wants now and did not, or the other way round."""
+    membership = interests.get(peer)
+    found = []
+    for group in groups:
+        targets = group.allowed.sent.get(peer)
+        if targets is None or not group.constrained:
+            continue
+        if (membership is None or membership.wants(targets)) != (peer in group.verdict.sent):
+            found.append(Shift(group, group.allowed, restricted(group.allowed, interests)))
     return tuple(found)
 
 

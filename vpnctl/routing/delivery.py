@@ -40,6 +40,9 @@ class Output(Protocol):
     def reset(self, session: int, code: int, subcode: int, reason: str) -> None:
         """Send a NOTIFICATION and close the session."""
 
+    def warn(self, session: int, words: str) -> None:
+        """Tell the operator what a session's guard has noticed."""
+
 
 class Delivery:
     """Tells peers what the tables say."""
@@ -77,6 +80,9 @@ class Delivery:
                     if old is new:
                         # Another PE came and went, which concerns nobody who hears this one.
                         keys = [key for key in keys if (key, new) in rib.relabelled]
+                    elif old.identity == new.identity and old.group is new.group:
+                        # A PE has restarted, and announces what was stale.
+                        keys = [key for key in keys if rib.gone.get(key) != new.nlris[key]]
                     if keys:
                         self._tell_changed(rib, old, new, keys)
                 elif new is not None:
@@ -214,6 +220,11 @@ class Delivery:
         session.sent_octets += len(messages)
         session.updates_sent += count
 
+    def say(self, session: Session, message: bytes) -> None:
+        """Send a peer one message that is no UPDATE."""
+        session.sent_octets += len(message)
+        self._output.send(session.opened.number, message)
+
     def _send_out(self) -> None:
         pending, self._pending = self._pending, []
         for session in pending:
@@ -273,6 +284,18 @@ class Delivery:
             job.steps = self._full_table(session, job, begin, end)
             session.jobs.append(job)
         self.work(session)
+
+    def end_table(self, session: Session, family: Family) -> None:
+        """Send End-of-RIB behind everything that is on its way already."""
+        job = FullTable(family)
+        job.steps = self._end_of_table(session, job)
+        session.jobs.append(job)
+        self.work(session)
+
+    def _end_of_table(self, session: Session, job: FullTable) -> Iterator[int]:
+        job.begun = True
+        self._queue(session, update.end_of_rib(job.family), 1)
+        yield 0
 
     def _full_table(
         self, session: Session, job: FullTable, begin: list[bytes], end: list[bytes]

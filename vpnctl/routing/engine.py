@@ -12,37 +12,56 @@ is never stored, because it follows:
 
     for each key, the best of the paths that the rules let the peer hear, with its new targets.
 
+Flow routes of our own follow from the rules alone, and stand in the tables beside the others.
+
 Every change is the difference between that function before and after, so what peers hold equals
 what a computation from scratch would give them, whatever happened in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from typing import NamedTuple
 
-from vpnctl.model import Family
+from vpnctl.model import Family, Guard
+from vpnctl.model.family import RT_CONSTRAINT
 from vpnctl.routing import update
-from vpnctl.routing.changes import Move, moves, shifts
+from vpnctl.routing.changes import Move, Shift, interest_shifts, moves, shifts
 from vpnctl.routing.delivery import Delivery, Output
+from vpnctl.routing.flowspec.originated import FlowPath, Originated
+from vpnctl.routing.flowspec.routes import FlowRoute
 from vpnctl.routing.intake import Intake
+from vpnctl.routing.membership import default_request
 from vpnctl.routing.rewrite import Rules, RulesChange
 from vpnctl.routing.session import Opened, Session
-from vpnctl.routing.table import LocRib, Tables, TargetGroup
+from vpnctl.routing.table import LocRib, Path, Tables, TargetGroup
 
 __all__ = ["Engine", "Output"]
+
+
+class Stale(NamedTuple):
+    """Paths that stay while their PE restarts; ``number``: of the session that was lost."""
+
+    number: int
+    paths: set[Path]
 
 
 class Engine:
     """All routes of all PEs, and who hears which of them with which targets.
 
-    ``sessions``: by number; ``by_peer``: by the name of the PE.
+    ``sessions``: by number; ``by_peer``: by the name of the PE; ``stale``: routes that stay while
+    their PE restarts (RFC 4724), by its name.
     """
 
     def __init__(self, rules: Rules, output: Output) -> None:
         self.sessions: dict[int, Session] = {}
         self.by_peer: dict[str, Session] = {}
+        self.stale: dict[str, Stale] = {}
+        self._settled = True
+        self._draining: set[str] = set()
         self._output = output
         self._tables = Tables(rules)
+        self._originated = Originated(self._tables)
         self._intake = Intake(self._tables)
         self._delivery = Delivery(self._tables, self.by_peer, output)
 
@@ -61,6 +80,15 @@ class Engine:
         """The groups of routes by PE, name of the family and targets."""
         return self._tables.groups
 
+    def hears(self, peer: str, target: bytes) -> bool:
+        """Whether a PE announces a route with a target (8 octets)."""
+        groups = self._tables.groups_of(target)
+        return any(group.peer == peer and group.paths for group in groups)
+
+    def flow_path(self, route: FlowRoute) -> FlowPath:
+        """The path of a flow route of the rules in force."""
+        return self._originated.path(route)
+
     # -- sessions --------------------------------------------------------------------------------
 
     def session_up(self, opened: Opened) -> None:
@@ -70,25 +98,138 @@ class Engine:
         """
         earlier = self.by_peer.get(opened.peer)
         if earlier is not None:
-            self.session_down(earlier.opened.number)
+            self.session_down(earlier.opened.number, restarting=True)
         session = Session(opened)
+        session.draining = opened.peer in self._draining
+        stale = self.stale.pop(opened.peer, None)
+        if stale is not None:
+            session.stale = stale.paths
+            self._sweep(session, session.opened.families - opened.preserved)
         self.sessions[opened.number] = session
         self.by_peer[opened.peer] = session
-        for family in sorted(opened.families):
-            self._delivery.begin_full_table(session, family, [], [update.end_of_rib(family)])
+        if session.membership is not None:
+            self._tables.interests[opened.peer] = session.membership
+            _put_in_force(self._interest_shifts(opened.peer))
+            self._ask_for_everything(session)
+            if opened.stale_time:
+                return  # it sends End-of-RIB: until then it may not have said what it wants
+            session.membership.complete = True
+        self._send_everything(session)
 
-    def session_down(self, number: int) -> None:
-        """Forget a session; its routes are withdrawn from everybody."""
+    def _send_everything(self, session: Session) -> None:
+        for family in sorted(session.opened.families):
+            now = self._settled or not session.opened.stale_time
+            end = [update.end_of_rib(family)] if now else []
+            self._delivery.begin_full_table(session, family, [], end)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether End-of-RIB is sent as soon as a table is."""
+        return self._settled
+
+    def unsettled(self) -> None:
+        """We have restarted: End-of-RIB is held back, at which peers drop what we do not know yet.
+
+        RFC 4724 section 4.1; `settled` ends it.
+        """
+        self._settled = False
+
+    def settled(self) -> None:
+        """Every PE that was expected has said what it has, or is not waited for any longer."""
+        if self._settled:
+            return
+        self._settled = True
+        for session in self.sessions.values():
+            waiting = session.membership is not None and not session.membership.complete
+            if session.opened.stale_time and not waiting:
+                for family in sorted(session.opened.families):
+                    self._delivery.end_table(session, family)
+
+    def _ask_for_everything(self, session: Session) -> None:
+        """Tell a peer our own route target membership (RFC 4684)."""
+        self._delivery.say(session, default_request(session.origin))
+        self._delivery.say(session, update.end_of_rib(RT_CONSTRAINT))
+
+    def interest_known(self, number: int) -> None:
+        """Wait no longer for what a peer wants (RFC 4684 section 6): send what it asked for."""
+        session = self.sessions.get(number)
+        if session is None or session.membership is None or session.membership.complete:
+            return
+        session.membership.complete = True
+        session.membership.changed = False
+        _put_in_force(self._interest_shifts(session.opened.peer))
+        self._send_everything(session)
+
+    def _interest_shifts(self, peer: str) -> tuple[Shift, ...]:
+        return interest_shifts(peer, self._tables.groups.values(), self._tables.interests)
+
+    def _interest_changed(self, session: Session) -> None:
+        """Send a peer what it wants now, and take back what it wants no more."""
+        membership, peer = session.membership, session.opened.peer
+        assert membership is not None
+        membership.changed = False
+        shifted = self._interest_shifts(peer)
+        nothing = RulesChange(self.rules, frozenset(), frozenset(), ())
+        told = self.audible(moves(nothing, shifted, self.rules, self.ribs))
+        _put_in_force(shifted)
+        self._delivery.tell_moves(told)
+
+    def session_down(self, number: int, *, restarting: bool = False) -> None:
+        """Forget a session; its routes are withdrawn from everybody.
+
+        ``restarting``: the peer may come back soon; where that was agreed on its routes stay, as
+        `stale` ones, until it has, or `stale_expired` is called.
+        """
         session = self.sessions.pop(number, None)
         if session is None:
             return
-        del self.by_peer[session.opened.peer]
-        self._intake.forget(session)
+        opened = session.opened
+        del self.by_peer[opened.peer]
+        if self._tables.interests.pop(session.opened.peer, None) is not None:
+            _put_in_force(self._interest_shifts(session.opened.peer))
+        kept = opened.restartable if restarting and opened.stale_time else frozenset()
+        left = self._intake.forget(session, kept)
+        if left:
+            self.stale[opened.peer] = Stale(number, left)
+        self._delivery.flush()
+
+    def stale_expired(self, peer: str, number: int) -> None:
+        """Wait no longer for a PE to announce anew what session ``number`` had."""
+        stale = self.stale.get(peer)
+        if stale is not None and stale.number == number:
+            del self.stale[peer]
+            self._intake.take_out(stale.paths)
+            self._delivery.flush()
+        session = self.by_peer.get(peer)
+        if session is not None and session.stale:
+            self._sweep(session, session.opened.families)
+
+    def stale_routes(self, peer: str) -> int:
+        """How many routes of a PE stay although it has not announced them anew."""
+        kept = self.stale[peer].paths if peer in self.stale else set()
+        session = self.by_peer.get(peer)
+        return sum(len(path.nlris) for path in (kept if session is None else session.stale))
+
+    def drain(self, peer: str, draining: bool) -> None:
+        """Make a PE's routes the last choice of everybody who has others, or end that."""
+        (self._draining.add if draining else self._draining.discard)(peer)
+        session = self.by_peer.get(peer)
+        if session is not None and session.draining != draining:
+            self._intake.drain(session, draining)
+            self._delivery.flush()
+
+    def _sweep(self, session: Session, families: Container[Family]) -> None:
+        """Take out what is still stale of some families."""
+        paths = {path for path in session.stale if path.family in families}
+        session.stale -= paths
+        self._intake.take_out(paths)
         self._delivery.flush()
 
     def refresh(self, number: int, family: Family) -> None:
         """Answer a ROUTE-REFRESH: send the family's full table again (RFC 2918, RFC 7313)."""
         session = self.sessions.get(number)
+        if session is not None and family == RT_CONSTRAINT and session.membership is not None:
+            self._ask_for_everything(session)
         if session is None or family not in session.opened.families:
             return
         begin: list[bytes] = []
@@ -116,6 +257,8 @@ class Engine:
             return
         try:
             self._intake.take(session, messages)
+            if session.stale and session.end_of_rib:
+                self._sweep(session, session.end_of_rib)
         except update.SessionResetError as error:
             self._reset(session, error)
         except Exception as error:
@@ -123,6 +266,39 @@ class Engine:
             self._reset(session, update.SessionResetError(3, 0, f"a defect: {error!r}"))
         else:
             self._delivery.flush()
+            if session.ledger.notices:
+                self._warn(session)
+            membership = session.membership
+            if membership is not None and not membership.complete:
+                if RT_CONSTRAINT in session.end_of_rib:
+                    self.interest_known(number)
+            elif membership is not None and membership.changed:
+                self._interest_changed(session)
+
+    def regard(self, peer: str, guard: Guard) -> None:
+        """Guard a PE's session differently from now on.
+
+        What it does not allow any more is withdrawn; what was not allowed before is asked for.
+        """
+        session = self.by_peer.get(peer)
+        if session is None or session.ledger.guard == guard:
+            return
+        again = self._intake.regard(session, guard)
+        self._delivery.flush()
+        if again:
+            self.ask_again(session)
+
+    def ask_again(self, session: Session) -> None:
+        """Ask a peer for all its routes, if it understands that."""
+        if session.opened.refresh:
+            for family in sorted(session.opened.families):
+                octets = update.route_refresh(family, update.REFRESH_REQUEST)
+                self._delivery.say(session, octets)
+
+    def _warn(self, session: Session) -> None:
+        notices, session.ledger.notices = session.ledger.notices or [], None
+        for words in notices:
+            self._output.warn(session.opened.number, words)
 
     def _reset(self, session: Session, error: update.SessionResetError) -> None:
         session.complain(error.message)
@@ -134,7 +310,13 @@ class Engine:
 
     def preview(self, change: RulesChange) -> tuple[Move, ...]:
         """Every route that would change at any PE, without changing anything."""
-        return moves(change, shifts(change, self._tables.groups_of), self.rules, self.ribs)
+        reflected = moves(
+            change,
+            shifts(change, self._tables.groups_of, self._tables.interests),
+            self.rules,
+            self.ribs,
+        )
+        return reflected + self._originated.moves(change)
 
     def audible(self, moves: Iterable[Move]) -> tuple[Move, ...]:
         """Those moves of which a peer can be told now: its session is up, with that family."""
@@ -143,10 +325,16 @@ class Engine:
 
     def apply(self, change: RulesChange) -> tuple[Move, ...]:
         """Take new rules and send what follows; the moves that peers are told of."""
-        shifted = shifts(change, self._tables.groups_of)
-        told = self.audible(moves(change, shifted, self.rules, self.ribs))
-        for shift in shifted:
-            shift.group.verdict = shift.verdict
+        shifted = shifts(change, self._tables.groups_of, self._tables.interests)
+        originated = self._originated.moves(change)
+        told = self.audible(moves(change, shifted, self.rules, self.ribs) + originated)
+        _put_in_force(shifted)
+        self._originated.apply(change, originated)
         self._tables.rules = change.rules
         self._delivery.tell_moves(told)
         return told
+
+
+def _put_in_force(shifted: Iterable[Shift]) -> None:
+    for shift in shifted:
+        shift.group.allowed, shift.group.verdict = shift.allowed, shift.verdict

@@ -13,10 +13,14 @@ from ipaddress import ip_address
 
 from vpnctl.model import Endpoint, Family, RouteTarget, SiteOfVpn
 from vpnctl.model.community import ES_IMPORT
+from vpnctl.model.family import FLOW_FAMILIES
 from vpnctl.routing import update
 from vpnctl.routing.best_path import ranked
 from vpnctl.routing.changes import Sight
 from vpnctl.routing.engine import Engine
+from vpnctl.routing.flowspec.judging import judged
+from vpnctl.routing.flowspec.originated import FlowGroup, FlowPath, path_actions
+from vpnctl.routing.guard import addresses_of
 from vpnctl.routing.nlri import distinguisher, to_text
 from vpnctl.routing.rendering import render
 from vpnctl.routing.rewrite import sources
@@ -24,12 +28,12 @@ from vpnctl.routing.session import Session
 from vpnctl.routing.table import Path, candidates
 
 ACCEPTED = "accepted"
+STALE = "stale: the PE is restarting"
 SENT = "sent"
+REFUSED_FLOW = "refused: flow routes are made of access rules, not taken from PEs"
 LOADING = "waiting: the full table is being sent"
 WAITING = "waiting: the peer reads slowly"
 OVERSIZED = "withheld: the attributes are too long for this peer's messages"
-
-_RD_OCTETS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +59,18 @@ class Counts:
 
     ``heard`` and ``sent``: by (peer, family) of every session and negotiated family; ``sent``
     counts what the peer has or, while it reads slowly, is about to have.  ``refused``: by (peer,
-    target that the peer does not own).
+    target that the peer does not own); ``refused_flows``: flow routes that a peer announced.
     """
 
     heard: Mapping[tuple[str, Family], int]
     sent: Mapping[tuple[str, Family], int]
     refused: Mapping[tuple[str, bytes], int]
+    refused_flows: Mapping[str, int]
 
 
 def next_hop_text(next_hop: bytes) -> str:
     """The next hop field of MP_REACH_NLRI: one address or two, the RD before each left out."""
-    size = len(next_hop)
-    if size in (12, 24, 48):  # RFC 4364 section 4.3.2, RFC 4659 section 3.2.1
-        half = size if size < 48 else 24
-        parts = [next_hop[at + _RD_OCTETS : at + half] for at in range(0, size, half)]
-    elif size in (4, 16):
-        parts = [next_hop]
-    else:
-        return next_hop.hex()
-    return " ".join(str(ip_address(part)) for part in parts)
+    return " ".join(str(ip_address(part)) for part in addresses_of(next_hop)) or next_hop.hex()
 
 
 def _target(octets: bytes) -> str:
@@ -88,6 +85,8 @@ def _listed(targets: Iterable[bytes]) -> str:
 def _status_in(path: Path) -> str:
     if path.attributes.loop:
         return path.attributes.loop
+    if path.family.name in FLOW_FAMILIES:
+        return REFUSED_FLOW
     if not path.attributes.targets:
         return "no route target"
     refused = sorted(path.group.verdict.refused)
@@ -102,15 +101,17 @@ def _status_in(path: Path) -> str:
 
 
 def rib_in(engine: Engine, peer: str, family: Family | None = None) -> Iterator[RibRow]:
-    """What a peer announced, whether it is used or not; nothing when its session is down."""
+    """What a peer announced, whether it is used or not, and what stays while it restarts."""
     session = engine.by_peer.get(peer)
-    if session is None:
-        return
-    for path in session.paths.values():
+    stale = engine.stale[peer].paths if peer in engine.stale else set()
+    paths = stale if session is None else (*session.paths.values(), *session.stale)
+    for path in paths:
         if family is not None and path.family != family:
             continue
         targets = tuple(sorted(path.attributes.targets))
         status = _status_in(path)
+        if path in stale or (session is not None and path in session.stale):
+            status = f"{STALE}; {status}"
         next_hop = next_hop_text(path.next_hop)
         for key in path.nlris:
             yield RibRow(path.family, key, path, targets, status, next_hop)
@@ -163,12 +164,17 @@ def counts(engine: Engine) -> Counts:
     heard: Counter[tuple[str, Family]] = Counter()
     sent: Counter[tuple[str, Family]] = Counter()
     refused: Counter[tuple[str, bytes]] = Counter()
+    refused_flows: Counter[str] = Counter()
     for peer, session in engine.by_peer.items():
         for family in session.opened.families:
             heard[peer, family] = sent[peer, family] = 0
     for group in engine.groups.values():
         routes = sum(len(path.nlris) for path in group.paths)
-        heard[group.peer, group.family] += routes
+        if not isinstance(group, FlowGroup):
+            heard[group.peer, group.family] += routes
+            if group.family.name in FLOW_FAMILIES:
+                refused_flows[group.peer] += routes
+                continue
         for target in group.verdict.refused:
             refused[group.peer, target] += routes
         for peer in group.verdict.sent:
@@ -183,7 +189,27 @@ def counts(engine: Engine) -> Counts:
                 # Each of the paths was counted above, and the peer gets the best one alone.
                 if (peer, family) in sent:
                     sent[peer, family] -= paths - 1
-    return Counts(heard, sent, refused)
+    return Counts(heard, sent, refused, refused_flows)
+
+
+def access(engine: Engine, vpn: str | None = None) -> Iterator[tuple[FlowPath, str]]:
+    """The flow routes of a VPN's access rules, or of all, each with where its PE stands."""
+    for name, routes in sorted(engine.rules.flows.items()):
+        if vpn in (None, name):
+            for route in routes:
+                path = engine.flow_path(route)
+                yield path, _standing(engine, path, route.pe, route.key)
+
+
+def _standing(engine: Engine, path: Path, peer: str, key: bytes) -> str:
+    """Whether a peer that is to have a route has it: ``sent``, or why not."""
+    session = engine.by_peer.get(peer)
+    if session is None:
+        return "not sent: the session is down"
+    if path.family not in session.opened.families:
+        return f"not sent: the session did not negotiate {path.family}"
+    targets = path.group.verdict.sent[peer]
+    return _status_out(session, path, _longest(session, path, targets), key)
 
 
 # -- explain ---------------------------------------------------------------------------------------
@@ -261,14 +287,22 @@ def _hearing(engine: Engine, source: Endpoint, peer: str, family: Family) -> Ite
         yield f"{peer} hosts no endpoint that may hear {_of(source)}"
 
 
-def _heard(engine: Engine, path: Path, peer: str) -> Iterator[str]:
+def _heard(engine: Engine, path: Path, key: bytes, peer: str) -> Iterator[str]:
     """How a path was heard and what each of its targets means for a peer."""
+    if isinstance(path, FlowPath):
+        yield from _ruled(engine, path, peer)
+        return
     attributes = path.attributes
     targets = sorted(attributes.targets)
+    stale = path.peer in engine.stale and path in engine.stale[path.peer].paths
     with_targets = f"with {_listed(targets)}" if targets else "without a route target"
-    yield f"heard from {path.peer} {with_targets}"
+    yield f"heard from {path.peer} {with_targets}{' before it restarted' if stale else ''}"
     if attributes.loop:
         yield f"not used: {attributes.loop}"
+        return
+    if path.family.name in FLOW_FAMILIES:
+        yield f"not used: {REFUSED_FLOW}"
+        yield from judged(engine, path, key)
         return
     if not targets:
         yield "not used: without a route target it belongs to no VPN"
@@ -291,6 +325,22 @@ def _heard(engine: Engine, path: Path, peer: str) -> Iterator[str]:
                 yield from _hearing(engine, source, peer, path.family)
 
 
+def _ruled(engine: Engine, path: FlowPath, peer: str) -> Iterator[str]:
+    """Where a flow route of our own comes from, and whom it concerns."""
+    route = path.route
+    yield (
+        f"access rule {route.number + 1} of {route.vpn} ({route.rule.place}):"
+        f" {', '.join(path_actions(path))}"
+    )
+    yield f"it is enforced at {', '.join(route.rule.sites)}"
+    for endpoint in engine.rules.ruleset.vpns[route.vpn].endpoints:
+        if endpoint.pe == route.pe and endpoint.site in route.rule.sites:
+            imported = ", ".join(map(str, endpoint.import_targets))
+            yield f"{route.pe} hosts {_of(endpoint)}, which imports {imported} ({endpoint.place})"
+    if peer != route.pe:
+        yield f"this flow route is for {route.pe} alone"
+
+
 def _silence(engine: Engine, family: Family, key: bytes) -> Iterator[str]:
     """Nobody announces the route: who should?"""
     yield f"no PE announces {to_text(family, key)}"
@@ -303,11 +353,17 @@ def _silence(engine: Engine, family: Family, key: bytes) -> Iterator[str]:
             elif family not in session.opened.families:
                 state = f"its session did not negotiate {family}"
             else:
-                state = "its session is up"
+                state = f"its session is up{_not_taken_in(session, family)}"
             yield (
                 f"{endpoint.rd} is the route distinguisher of {_of(endpoint)}, {endpoint.pe}"
                 f" ({endpoint.place}); {state}"
             )
+
+
+def _not_taken_in(session: Session, family: Family) -> str:
+    account = session.ledger.accounts[family.octets]
+    said = f", {account.refused} of its routes were too many" if account.refused else ""
+    return f"{said}; last complaint: {session.last_error}" if session.last_error else said
 
 
 def explain(engine: Engine, family: Family, key: bytes, peer: str) -> tuple[bool, tuple[str, ...]]:
@@ -316,11 +372,16 @@ def explain(engine: Engine, family: Family, key: bytes, peer: str) -> tuple[bool
     if entry is None:
         return False, tuple(_silence(engine, family, key))
     paths = sorted(candidates(entry), key=lambda path: path.peer)
-    lines = [line for path in paths for line in _heard(engine, path, peer)]
+    lines = [line for path in paths for line in _heard(engine, path, key, peer)]
     sight = Sight(engine.rules, {})
     visible = [path for path in paths if peer in sight.of(path)]
     if not visible:
-        if any(path.peer == peer for path in paths):
+        unasked = [
+            path.group.allowed.sent[peer] for path in paths if peer in path.group.allowed.sent
+        ]
+        if unasked:
+            lines.append(f"not sent to {peer}: it did not ask for {_listed(unasked[0])} (RFC 4684)")
+        elif any(path.peer == peer for path in paths):
             lines.append(
                 f"not sent to {peer}: a route does not go back to the PE that announced it"
             )
@@ -348,6 +409,9 @@ def explain(engine: Engine, family: Family, key: bytes, peer: str) -> tuple[bool
     if status != SENT:
         lines.append(f"not sent to {peer}: {status}")
         return False, tuple(lines)
+    if isinstance(winner, FlowPath):
+        lines.append(f"sent to {peer}" + (f" with {_listed(targets)}" if targets else ""))
+        return True, tuple(lines)
     was = ", ".join(map(_target, sorted(winner.attributes.targets)))
     lines.append(f"sent to {peer} with {_listed(targets)} (was {was})")
     return True, tuple(lines)

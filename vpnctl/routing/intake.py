@@ -6,16 +6,24 @@ withdrawn, an attribute is discarded, an NLRI is skipped, or `SessionResetError`
 
 from __future__ import annotations
 
-from vpnctl.model import EVPN
+from collections.abc import Container, Iterable
+
+from vpnctl.model import EVPN, Family, Guard
+from vpnctl.model.family import RT_CONSTRAINT
 from vpnctl.routing import update
 from vpnctl.routing.attributes import (
+    Attributes,
     TreatAsWithdrawError,
     check,
     of_segment,
     parse,
     with_kept,
 )
+from vpnctl.routing.drain import drained
+from vpnctl.routing.guard import CEASE, OUT_OF_RESOURCES, check_as_path, check_next_hop
 from vpnctl.routing.likeness import Likeness, likeness
+from vpnctl.routing.membership import Membership
+from vpnctl.routing.membership import split as membership_nlris
 from vpnctl.routing.nlri import (
     LEAD_OCTETS,
     MalformedNlriError,
@@ -81,9 +89,24 @@ class Intake:
         except NlriFramingError as error:
             raise update.SessionResetError(3, 10, str(error)) from error
 
-    def forget(self, session: Session) -> None:
-        """Take out everything that a session announced."""
-        for path in session.paths.values():
+    def forget(self, session: Session, families: Container[Family] = ()) -> set[Path]:
+        """Take out everything that a session announced, but for paths of some families.
+
+        Those are what is left; they are the session's no more.
+        """
+        left = {path for path in session.paths.values() if path.family in families}
+        every = (*session.paths.values(), *session.stale)
+        self.take_out(path for path in every if path not in left)
+        session.paths.clear()
+        session.stale.clear()
+        session.template.size = -1
+        self._last.pop(session.opened.number, None)
+        self._alike.pop(session.opened.number, None)
+        return left
+
+    def take_out(self, paths: Iterable[Path]) -> None:
+        """Withdraw all routes of some paths."""
+        for path in paths:
             rib = path.rib
             for key, nlri in path.nlris.items():
                 rib.touched.setdefault(key, rib.entries.get(key))
@@ -91,10 +114,42 @@ class Intake:
                 rib.remove(key, path)
             path.nlris = {}
             self._tables.drop_path(path)
-        session.paths.clear()
+
+    def drain(self, session: Session, draining: bool) -> None:
+        """Make the routes of a session the last choice, or what they were."""
+        session.draining = draining
+        for path in session.paths.values():
+            path.attributes = drained(path.heard) if draining else path.heard
+            rib = path.rib
+            for key in path.nlris:
+                entry = rib.entries[key]
+                rib.touched.setdefault(key, entry)
+                # Another PE's route to the same place may be the better one now.
+                rib.relabelled.update((key, each) for each in candidates(entry))
+
+    def regard(self, session: Session, guard: Guard) -> bool:
+        """Take another guard; what it does not allow counts as withdrawn.
+
+        Whether the peer has to be asked for its routes again.
+        """
+        again = session.ledger.regard(guard)
+        for path in list(session.paths.values()):
+            try:
+                self._check(session, path.next_hop, path.attributes)
+            except TreatAsWithdrawError as error:
+                session.complain(f"{error}; {len(path.nlris)} {path.family} routes withdrawn")
+                for nlri in list(path.nlris.values()):
+                    self._withdraw(session, path.rib, nlri)
         session.template.size = -1
         self._last.pop(session.opened.number, None)
         self._alike.pop(session.opened.number, None)
+        return again
+
+    @staticmethod
+    def _check(session: Session, next_hop: bytes, attributes: Attributes) -> None:
+        guard = session.ledger.guard
+        check_next_hop(next_hop, guard.next_hops)
+        check_as_path(attributes, session.opened.peer_asn, guard)
 
     def _take_alike(self, session: Session, alike: Likeness, body: bytes) -> None:
         """Take in one UPDATE that has another NLRI and one other value than those before."""
@@ -105,9 +160,18 @@ class Intake:
         path = session.paths.get(identity)
         if path is None:
             base = alike.path
-            attributes = with_kept(base.attributes, alike.kept_at, alike.kept_head + value)
+            try:
+                session.ledger.open_path(len(identity))
+            except TreatAsWithdrawError as error:
+                session.complain(f"{error}; 1 {base.family} route taken as withdrawn")
+                begin, stop = alike.nlri
+                self._withdraw(session, base.rib, body[begin:stop])
+                return
+            attributes = with_kept(base.heard, alike.kept_at, alike.kept_head + value)
             path = self._tables.path_beside(base, identity, attributes)
             session.paths[identity] = path
+            if session.draining:
+                path.attributes = drained(attributes)
         begin, stop = alike.nlri
         self._announce(session, path, body[begin:stop])
         if not path.nlris:
@@ -124,6 +188,8 @@ class Intake:
             except TreatAsWithdrawError as error:
                 # Were there routes that we failed to see?  RFC 7606 section 5.2.
                 raise update.SessionResetError(3, 1, f"{error}, and no routes") from error
+        if session.membership is not None:
+            received = self._take_membership(session, received)
         if received.unreach is not None:
             self._take_unreach(session, received)
         if received.reach is None:
@@ -140,6 +206,42 @@ class Intake:
         others = [nlri for nlri in nlris if not is_segment(nlri)]
         self._take_reach(session, rib, body, received, segments, True)
         self._take_reach(session, rib, body, received, others, False)
+
+    def _take_membership(self, session: Session, received: update.Received) -> update.Received:
+        """Take in which targets a peer wants; what is left of the UPDATE."""
+        membership = session.membership
+        assert membership is not None
+        reach, unreach = received.reach, received.unreach
+        if unreach is not None and unreach[0] == RT_CONSTRAINT.octets:
+            if not unreach[1] and not received.announces and not received.attributes:
+                session.end_of_rib.add(RT_CONSTRAINT)
+            for nlri in membership_nlris(unreach[1]):
+                membership.discard(nlri)
+            received = received._replace(unreach=None)
+        if reach is not None and reach[0] == RT_CONSTRAINT.octets:
+            self._take_asked(session, membership, received, membership_nlris(reach[2]))
+            received = received._replace(reach=None)
+        return received
+
+    @staticmethod
+    def _take_asked(
+        session: Session, membership: Membership, received: update.Received, nlris: list[bytes]
+    ) -> None:
+        try:
+            if received.malformed:
+                raise TreatAsWithdrawError(received.malformed)
+            loop = parse(received.attributes, session.origin).loop
+            if loop:
+                # Our own request, come back, says nothing about what the peer wants.
+                raise TreatAsWithdrawError(loop)
+            for nlri in nlris:
+                membership.add(nlri)
+        except TreatAsWithdrawError as error:
+            session.complain(f"{error}; {len(nlris)} route target memberships not taken in")
+            for nlri in nlris:
+                membership.discard(nlri)
+        except OverflowError as error:
+            raise update.SessionResetError(CEASE, OUT_OF_RESOURCES, str(error)) from error
 
     def _take_reach(
         self,
@@ -200,10 +302,11 @@ class Intake:
 
     def _rib(self, session: Session, family: bytes) -> LocRib | None:
         """The Loc-RIB of a family that the session may speak of."""
-        rib = self._known[family]
-        if family in session.negotiated:
+        rib = self._known.get(family)
+        if rib is not None and family in session.negotiated:
             return rib
-        session.complain(f"routes of {rib.family}, which was not negotiated")
+        name = RT_CONSTRAINT if rib is None else rib.family
+        session.complain(f"routes of {name}, which was not negotiated")
         return None
 
     def _path(
@@ -226,16 +329,30 @@ class Intake:
             session.complain(f"discarded: {', '.join(parsed.discarded)}")
         if segments:
             parsed = of_segment(parsed)
-        opened = session.opened
+        opened, ledger = session.opened, session.ledger
+        self._check(session, next_hop, parsed)
+        ledger.open_path(len(identity))
         path = self._tables.new_path(
-            opened.peer, opened.peer_address, rib, next_hop, identity, parsed
+            opened.peer,
+            opened.peer_address,
+            rib,
+            next_hop,
+            identity,
+            parsed,
+            ledger.accounts[rib.octets],
         )
         session.paths[identity] = path
+        if session.draining:
+            path.attributes = drained(parsed)
         return path
 
     def _retire(self, session: Session, path: Path) -> None:
         """Forget a path that announces nothing any more."""
-        del session.paths[path.identity]
+        if path in session.stale:
+            session.stale.discard(path)
+        else:
+            del session.paths[path.identity]
+            session.ledger.close_path(len(path.identity))
         if session.template.path is path:
             session.template.size = -1
         self._tables.drop_path(path)
@@ -248,7 +365,11 @@ class Intake:
             session.complain(f"{error}; skipped")
             return
         entry = rib.entries.get(key)
+        account = path.account
         if entry is None:
+            if account.routes >= account.mark and not session.ledger.admits(account):
+                return
+            account.routes += 1
             rib.touched.setdefault(key, None)
             if key in rib.gone:
                 rib.relabelled.add((key, path))
@@ -258,6 +379,13 @@ class Intake:
         known = path.nlris.get(key)
         if known == nlri:
             return
+        own: list[Path] = []
+        if known is None:
+            own = [other for other in candidates(entry) if other.peer == path.peer]
+            if not own or own[0] in session.stale:
+                if account.routes >= account.mark and not session.ledger.admits(account):
+                    return
+                account.routes += 1
         rib.touched.setdefault(key, entry)
         path.nlris[key] = nlri
         if known is not None:
@@ -266,11 +394,10 @@ class Intake:
             return
         if key in rib.gone:
             rib.relabelled.add((key, path))
-        for other in candidates(entry):
-            if other.peer == path.peer:
-                rib.gone.setdefault(key, other.nlris.pop(key))
-                if not other.nlris:
-                    self._retire(session, other)
+        for other in own:
+            rib.gone.setdefault(key, other.nlris.pop(key))
+            if not other.nlris:
+                self._retire(session, other)
         rib.add(key, path)
 
     def _withdraw(self, session: Session, rib: LocRib, nlri: bytes) -> None:
@@ -284,6 +411,7 @@ class Intake:
             if path.peer == session.opened.peer:
                 rib.touched.setdefault(key, entry)
                 rib.gone.setdefault(key, path.nlris.pop(key))
+                path.account.routes -= 1
                 rib.remove(key, path)
                 if not path.nlris:
                     self._retire(session, path)

@@ -63,7 +63,7 @@ def likeness(
     if varied is None:
         return None
     octets = now[varied]
-    kept = path.attributes.kept
+    kept = path.heard.kept
     if octets[1] not in MERE_VALUES or octets not in kept:
         # An attribute that is not kept as it came is not to be copied as it comes.
         return None

@@ -11,6 +11,7 @@ vpnv4, vpnv6 RFC 4364, 8277               prefix length, RD, prefix
 vpls         RFC 4761 section 3.2.2       RD, VE-ID, VE block offset
 vpls         RFC 6074 section 3.2.2.1     RD, PE address
 evpn         RFC 7432 section 7, RFC 9136 per route type; the whole NLRI of unknown types
+ipv4 flow... RFC 8955 section 4, RFC 8956 all but the length; see `vpnctl.flowspec.nlri`
 ============ ============================ ==========================================
 
 As text: ``65000:1:10.1.0.0/24``, ``65000:1:2001:db8::/32``, ``10.0.0.1:100:ve1@1`` (VE-ID and
@@ -20,9 +21,13 @@ block offset), ``10.0.0.1:100:pe10.0.0.1``, ``evpn/2/10.0.0.1:100/0/00:11:22:33:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from vpnctl.flowspec import nlri as flow_nlri
+from vpnctl.flowspec.components import MalformedFlowError
 from vpnctl.model import EVPN, VPLS, VPNV4, VPNV6, Family, RouteDistinguisher
+from vpnctl.model.family import FLOW_FAMILIES
 
 _OCTET = [bytes((value,)) for value in range(256)]
 
@@ -105,6 +110,13 @@ def _evpn_key(nlri: bytes) -> bytes:
     raise MalformedNlriError(f"an EVPN type {kind} NLRI of {value} octets")
 
 
+def _flow_key(family: Family, nlri: bytes) -> bytes:
+    try:
+        return flow_nlri.key_of(family, nlri)
+    except MalformedFlowError as error:
+        raise MalformedNlriError(f"{family}: {error}") from error
+
+
 #: family -> function from the octets of one NLRI to its key; raises `MalformedNlriError` or
 #: `NlriFramingError`.
 KEY_OF: dict[Family, Callable[[bytes], bytes]] = {
@@ -112,11 +124,18 @@ KEY_OF: dict[Family, Callable[[bytes], bytes]] = {
     VPNV6: _vpnv6_key,
     VPLS: _vpls_key,
     EVPN: _evpn_key,
+    **{family: partial(_flow_key, family) for family in FLOW_FAMILIES.values()},
 }
 
 
 #: Octets at the beginning of an NLRI that say how long it is and, in EVPN, of what type.
-LEAD_OCTETS: dict[Family, int] = {VPNV4: 1, VPNV6: 1, VPLS: 2, EVPN: 2}
+LEAD_OCTETS: dict[Family, int] = {
+    VPNV4: 1,
+    VPNV6: 1,
+    VPLS: 2,
+    EVPN: 2,
+    **dict.fromkeys(FLOW_FAMILIES.values(), 2),
+}
 
 
 def _one_octet_bits(field: bytes, at: int) -> int:
@@ -136,6 +155,7 @@ _END_OF: dict[Family, Callable[[bytes, int], int]] = {
     VPNV6: _one_octet_bits,
     VPLS: _two_octets,
     EVPN: _type_and_octet,
+    **dict.fromkeys(FLOW_FAMILIES.values(), flow_nlri.end_of),
 }
 
 
@@ -162,7 +182,9 @@ def is_segment(nlri: bytes) -> bool:
 
 
 def distinguisher(family: Family, key: bytes) -> bytes:
-    """The eight octets of the route distinguisher within a key of any family."""
+    """The eight octets of the route distinguisher within a key, none where it has no such."""
+    if family.name in FLOW_FAMILIES:
+        return key[: flow_nlri.RD_OCTETS] if flow_nlri.has_rd(family) else b""
     if family is EVPN and key[0] not in (_ETHERNET_AD, _MAC_IP, _IP_PREFIX):
         return key[2:10]  # keys that are whole NLRI: type, length, RD
     return key[1:9]
@@ -202,6 +224,8 @@ def to_text(family: Family, key: bytes) -> str:
     """A key as the operator reads and writes it; the inverse of `from_text`."""
     if family is EVPN:
         return _evpn_text(key)
+    if family.name in FLOW_FAMILIES:
+        return flow_nlri.to_text(family, key)
     rd = RouteDistinguisher(key[1:9])
     if family is VPLS:
         if key[0] == 12:
@@ -260,6 +284,8 @@ def from_text(text: str) -> tuple[Family, bytes]:
     try:
         if text.startswith("evpn/"):
             return EVPN, _evpn_from_text(text)
+        if text.startswith(("flow4/", "flow6/")):
+            return flow_nlri.from_text(text)
         admin, number, rest = text.split(":", 2)
         rd = RouteDistinguisher.parse(f"{admin}:{number}").octets
         if rest.startswith("ve"):
@@ -275,8 +301,8 @@ def from_text(text: str) -> tuple[Family, bytes]:
         # The key of any NLRI with a label will do; it drops host bits.
         nlri = bytes((bits + _VPN_OVERHEAD_BITS, 0, 0, 1)) + rd + prefix.packed[: (bits + 7) // 8]
         return family, KEY_OF[family](nlri)
-    except (ValueError, IndexError, OverflowError):
+    except (ValueError, IndexError, KeyError, OverflowError):
         raise ValueError(
-            f"{text!r} is no NLRI: write RD:PREFIX/LENGTH, RD:veID@OFFSET or"
-            " evpn/TYPE/RD/... as 'vpnctl show rib-in' prints them"
+            f"{text!r} is no NLRI: write RD:PREFIX/LENGTH, RD:veID@OFFSET,"
+            " evpn/TYPE/RD/... or flow4/RD/... as 'vpnctl show rib-in' prints them"
         ) from None

@@ -16,12 +16,13 @@ another VPN imports, unless an extranet says so.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from immutables import Map
 
 from vpnctl.model import Endpoint, Family, Network, Ruleset, SiteOfVpn, Vpn
 from vpnctl.model.community import ES_IMPORT
+from vpnctl.routing.flowspec.routes import FlowRoute, flow_routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class Rules:
     ``exporters``: (PE, target) -> endpoints there that export it; ``endpoints``: site of a VPN ->
     its endpoints; ``hearers``: site of a VPN -> the sites of VPNs that may hear it, itself
     included, because the PEs of one site share one LAN; ``owners``: route distinguisher -> PE;
-    ``neighbors``: PE -> the other PEs of its sites, where Ethernet Segments may be shared.
+    ``neighbors``: PE -> the other PEs of its sites, where Ethernet Segments may be shared;
+    ``flows``: VPN -> the flow routes that its access rules are, where it has some.
     """
 
     ruleset: Ruleset
@@ -55,6 +57,7 @@ class Rules:
     hearers: Map[SiteOfVpn, tuple[SiteOfVpn, ...]]
     owners: Map[bytes, str]
     neighbors: Mapping[str, frozenset[str]]
+    flows: Map[str, tuple[FlowRoute, ...]] = field(default_factory=Map)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +66,36 @@ class RulesChange:
 
     ``targets``: the route targets whose routes may be treated otherwise, `ES_IMPORT` for all
     ES-Import targets; ``distinguishers``: those that changed hands; ``vpns``: names of the VPNs
-    that differ.
+    that differ; ``flows``: names of those whose flow routes may differ.
     """
 
     rules: Rules
     targets: frozenset[bytes]
     distinguishers: frozenset[bytes]
     vpns: tuple[str, ...]
+    flows: frozenset[str] = frozenset()
+
+
+def _flows(
+    before: Rules | None, ruleset: Ruleset, touched: Iterable[str]
+) -> tuple[Map[str, tuple[FlowRoute, ...]], frozenset[str]]:
+    """The flow routes of all VPNs, and the names of those whose may differ from before."""
+    old: Map[str, tuple[FlowRoute, ...]] = before.flows if before else Map()
+    if before is None or before.ruleset.network is not ruleset.network:
+        # What families a PE speaks may have changed.
+        touched = {*old, *ruleset.vpns}
+    new = old.mutate()
+    differing = set()
+    for name in touched:
+        vpn = ruleset.vpns.get(name)
+        routes = () if vpn is None else flow_routes(vpn, ruleset)
+        if routes or name in old:
+            differing.add(name)
+        if routes:
+            new[name] = routes
+        else:
+            new.pop(name, None)
+    return new.finish(), frozenset(differing)
 
 
 def _exports(vpns: Iterable[Vpn]) -> Iterable[tuple[tuple[str, bytes], Endpoint]]:
@@ -138,6 +164,7 @@ def compile_rules(
     # A partner's extranet routes carry import targets of a VPN that changed.
     partners = {name for vpn in (*gone, *come) for name in vpn.extranets}
     touched = [*gone, *come, *(ruleset.vpns[name] for name in partners if name in ruleset.vpns)]
+    flows, flowing = _flows(before, ruleset, {*names, *partners})
     new_owners = {endpoint.rd.octets: endpoint.pe for vpn in come for endpoint in vpn.endpoints}
     targets = {target for (_, target), _ in _exports(touched)}
     if before is not None and before.ruleset.network is ruleset.network:
@@ -153,6 +180,7 @@ def compile_rules(
             hearers.finish(),
             owners.finish(),
             neighbors,
+            flows,
         ),
         targets=frozenset(targets),
         distinguishers=frozenset(
@@ -161,6 +189,7 @@ def compile_rules(
             if left_owners.get(rd) != new_owners.get(rd)
         ),
         vpns=names,
+        flows=flowing,
     )
 
 

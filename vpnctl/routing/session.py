@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from vpnctl.model import Family
+from vpnctl.model import Family, Guard
 from vpnctl.routing.attributes import Origin
+from vpnctl.routing.guard import Account, Ledger
+from vpnctl.routing.membership import Membership
 from vpnctl.routing.rendering import Kind
 from vpnctl.routing.table import Path
 
@@ -22,7 +24,11 @@ class Opened:
 
     ``number`` is fresh for every session; ``peer`` is the PE's name; ``peer_address`` and
     ``peer_router_id`` are packed addresses; ``message_size`` is 4096 or 65535 octets (RFC 8654);
-    ``enhanced_refresh``: RFC 7313.
+    ``enhanced_refresh``: RFC 7313; ``refresh``: whether it takes a ROUTE-REFRESH at all (RFC
+    2918); ``guard``: what the session is guarded with; ``rt_constraint``: RFC 4684.
+    ``stale_time``: seconds for which routes of the families ``restartable`` stay when the session
+    is lost (RFC 4724), 0 for not at all; ``preserved``: families that the peer has gone on
+    forwarding since the last session.
     """
 
     number: int
@@ -36,6 +42,12 @@ class Opened:
     asn4: bool
     message_size: int
     enhanced_refresh: bool
+    guard: Guard = field(default_factory=Guard)
+    refresh: bool = False
+    rt_constraint: bool = False
+    stale_time: int = 0
+    restartable: frozenset[Family] = frozenset()
+    preserved: frozenset[Family] = frozenset()
 
 
 @dataclass(slots=True)
@@ -71,7 +83,10 @@ _LONGEST_COMPLAINT = 300
 class Session:
     """One peer's Adj-RIB-In and what is on its way to it.
 
-    ``negotiated``: AFI and SAFI of each family; ``paths``: `Path` by its identity.
+    ``negotiated``: AFI and SAFI of each family; ``paths``: `Path` by its identity; ``ledger``:
+    what they cost.  ``membership``: what the peer asked for, None where it gets everything that
+    it may have.  ``stale``: paths of the session before that the peer has not announced anew.
+    ``draining``: the peer's routes are to be the last choice (RFC 8326).
     ``backlog``: family -> key -> the NLRI that the peer was last told, or None if it was told
     none; the route's state is looked up when there is room to send, so the backlog holds each
     route once however often it changed.
@@ -83,12 +98,15 @@ class Session:
     __slots__ = (
         "backlog",
         "backlog_size",
+        "draining",
         "end_of_rib",
         "jobs",
         "kind",
         "last_error",
+        "ledger",
         "loading",
         "malformed",
+        "membership",
         "negotiated",
         "opened",
         "origin",
@@ -96,6 +114,7 @@ class Session:
         "oversized",
         "paths",
         "sent_octets",
+        "stale",
         "template",
         "updates_heard",
         "updates_sent",
@@ -116,6 +135,11 @@ class Session:
         )
         self.negotiated = frozenset(family.octets for family in opened.families)
         self.paths: dict[bytes, Path] = {}
+        accounts = {family.octets: Account(family) for family in opened.families}
+        self.ledger = Ledger(opened.guard, accounts)
+        self.stale: set[Path] = set()
+        self.draining = False
+        self.membership = Membership() if opened.rt_constraint else None
         self.template = Template()
         self.backlog: dict[Family, dict[bytes, bytes | None]] = {
             family: {} for family in sorted(opened.families)

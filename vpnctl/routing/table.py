@@ -17,9 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from vpnctl.model import FAMILIES, Family
+from vpnctl.model import Family
 from vpnctl.model.community import ES_IMPORT
+from vpnctl.model.family import SESSION_FAMILIES
 from vpnctl.routing.attributes import Attributes
+from vpnctl.routing.guard import Account
+from vpnctl.routing.membership import Membership, restricted
 from vpnctl.routing.nlri import KEY_OF
 from vpnctl.routing.rewrite import Rules, Verdict, rewrite
 
@@ -27,9 +30,15 @@ _NO_TARGETS: frozenset[bytes] = frozenset()
 
 
 class TargetGroup:
-    """Paths of one PE and family with the same route targets, and what the rules say of them."""
+    """Paths of one PE and family with the same route targets, and what the rules say of them.
 
-    __slots__ = ("family", "identity", "paths", "peer", "targets", "verdict")
+    ``allowed``: the verdict of the rules; ``verdict``: without the PEs that did not ask for such
+    routes, where a group is ``constrained`` by what PEs ask for (RFC 4684).
+    """
+
+    constrained = True
+
+    __slots__ = ("allowed", "family", "identity", "paths", "peer", "targets", "verdict")
 
     def __init__(
         self, peer: str, family: Family, targets: frozenset[bytes], verdict: Verdict
@@ -38,7 +47,7 @@ class TargetGroup:
         self.family = family
         self.targets = targets
         self.identity = peer, family.name, targets
-        self.verdict = verdict
+        self.allowed = self.verdict = verdict
         self.paths: set[Path] = set()
 
 
@@ -46,12 +55,16 @@ class Path:
     """Routes that one PE announced with the same attributes and next hop.
 
     ``identity``: AFI, SAFI, next hop and attributes as received; ``nlris``: key -> NLRI as
-    received.  ``peer_address`` breaks ties (packed, 4 or 16 octets).
+    received.  ``peer_address`` breaks ties (packed, 4 or 16 octets); ``account`` counts the
+    routes of the session and family.  ``heard``: the attributes as the PE announced them, which
+    ``attributes`` may make less of.
     """
 
     __slots__ = (
+        "account",
         "attributes",
         "group",
+        "heard",
         "identity",
         "next_hop",
         "nlris",
@@ -68,19 +81,26 @@ class Path:
         next_hop: bytes,
         identity: bytes,
         attributes: Attributes,
+        account: Account,
     ) -> None:
+        self.account = account
         self.group = group
         self.rib = rib
         self.peer = group.peer
         self.peer_address = peer_address
         self.next_hop = next_hop
         self.identity = identity
-        self.attributes = attributes
+        self.attributes = self.heard = attributes
         self.nlris: dict[bytes, bytes] = {}
 
     @property
     def family(self) -> Family:
         return self.rib.family
+
+    @property
+    def source(self) -> str:
+        """Where the routes come from, as the operator knows it."""
+        return self.peer
 
 
 #: What the Loc-RIB holds for a key.
@@ -158,14 +178,20 @@ def _index(target: bytes) -> bytes:
 
 
 class Tables:
-    """The rules, the Loc-RIBs and the groups of all families."""
+    """The rules, the Loc-RIBs and the groups of all families.
 
-    __slots__ = ("_by_target", "groups", "ribs", "rules")
+    ``interests``: what the PEs asked for that negotiated RFC 4684, by name.
+    """
+
+    __slots__ = ("_by_target", "groups", "interests", "ribs", "rules")
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.ribs: dict[Family, LocRib] = {family: LocRib(family) for family in FAMILIES.values()}
+        self.ribs: dict[Family, LocRib] = {
+            family: LocRib(family) for family in SESSION_FAMILIES.values()
+        }
         self.groups: dict[tuple[str, str, frozenset[bytes]], TargetGroup] = {}
+        self.interests: dict[str, Membership] = {}
         self._by_target: dict[bytes, set[TargetGroup]] = {}
 
     def groups_of(self, target: bytes) -> Collection[TargetGroup]:
@@ -180,6 +206,7 @@ class Tables:
         next_hop: bytes,
         identity: bytes,
         attributes: Attributes,
+        account: Account,
     ) -> Path:
         """A path without routes, in its group; a route in a loop speaks for no target."""
         targets = _NO_TARGETS if attributes.loop else attributes.targets
@@ -187,10 +214,11 @@ class Tables:
         if group is None:
             verdict = rewrite(self.rules, peer, rib.family, targets)
             group = TargetGroup(peer, rib.family, targets, verdict)
+            group.verdict = restricted(verdict, self.interests)
             self.groups[group.identity] = group
             for target in targets:
                 self._by_target.setdefault(_index(target), set()).add(group)
-        path = Path(group, rib, peer_address, next_hop, identity, attributes)
+        path = Path(group, rib, peer_address, next_hop, identity, attributes, account)
         group.paths.add(path)
         return path
 
@@ -203,9 +231,23 @@ class Tables:
         if not group.paths:
             # The group went with its last path.
             return self.new_path(
-                path.peer, path.peer_address, path.rib, path.next_hop, identity, attributes
+                path.peer,
+                path.peer_address,
+                path.rib,
+                path.next_hop,
+                identity,
+                attributes,
+                path.account,
             )
-        found = Path(group, path.rib, path.peer_address, path.next_hop, identity, attributes)
+        found = Path(
+            group,
+            path.rib,
+            path.peer_address,
+            path.next_hop,
+            identity,
+            attributes,
+            path.account,
+        )
         group.paths.add(found)
         return found
 

@@ -11,6 +11,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from vpnctl.model import EVPN, VPLS, VPNV4, VPNV6, Family
+from vpnctl.model.family import FLOW_FAMILIES, RT_CONSTRAINT
 from vpnctl.routing.attributes import (
     EXTENDED_LENGTH,
     MP_REACH_NLRI,
@@ -30,6 +31,9 @@ _NEXT_HOP_OCTETS: dict[bytes, frozenset[int]] = {
     VPNV6.octets: frozenset((24, 48)),
     VPLS.octets: frozenset((4, 16)),
     EVPN.octets: frozenset((4, 16)),
+    RT_CONSTRAINT.octets: frozenset((4, 16)),
+    # What stands there means nothing (RFC 8955 section 4).
+    **{family.octets: frozenset(range(256)) for family in FLOW_FAMILIES.values()},
 }
 
 
@@ -242,11 +246,11 @@ def end_of_rib(family: Family) -> bytes:
     return _message(bytes((OPTIONAL, MP_UNREACH_NLRI, 3)) + family.octets)
 
 
-BEGINNING_OF_REFRESH, END_OF_REFRESH = 1, 2
+REFRESH_REQUEST, BEGINNING_OF_REFRESH, END_OF_REFRESH = 0, 1, 2
 
 
 def route_refresh(family: Family, subtype: int) -> bytes:
-    """A ROUTE-REFRESH message that demarcates an answer (RFC 7313 section 3.2)."""
+    """A ROUTE-REFRESH message that asks for routes or demarcates an answer (RFC 7313 3.2)."""
     octets = family.octets
     return (
         MARKER

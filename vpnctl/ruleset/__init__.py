@@ -11,6 +11,7 @@
 - *draft*: a VPN's file checked against the network, numbers still missing.
 """
 
+from vpnctl.ruleset.adopted import Adopted, adopt
 from vpnctl.ruleset.edit import extend, retract
 from vpnctl.ruleset.loading import Compiled, load, policy_error
 from vpnctl.ruleset.mistake import Mistake
@@ -20,8 +21,10 @@ from vpnctl.ruleset.starter import starter_files
 
 __all__ = [
     "SCHEMAS",
+    "Adopted",
     "Compiled",
     "Mistake",
+    "adopt",
     "extend",
     "json_schema",
     "load",

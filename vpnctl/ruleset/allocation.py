@@ -7,19 +7,27 @@ each need takes
 2. else the lowest that nobody ever had;
 3. else, when there is none, the lowest released one.
 
+Numbers of a *dense* pool, VE-IDs, are looked for where they cost nothing first: in the range that
+the routers of a VPN take part in already (a power of two, `site_range`).  There a released one is
+taken when none is left that nobody had, instead of a higher one.  But never in the change that
+released it: when the next one comes, the routes that had it are withdrawn everywhere.
+
 A number that the policy gives explicitly is never chosen, and whoever had it moves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import filterfalse
+from itertools import chain, filterfalse
 from typing import NamedTuple
 
-from vpnctl.model import Allocation, Place
+from vpnctl.model import Allocation, Place, site_range
+from vpnctl.model.allocation import ADOPTED
+from vpnctl.model.tags import two_tags
 from vpnctl.ruleset.claims import Claims
 from vpnctl.ruleset.mistake import Mistake
+from vpnctl.ruleset.values import MAX_VLAN
 
 _OCTETS = 8
 
@@ -27,8 +35,10 @@ _OCTETS = 8
 class Pool(NamedTuple):
     """Numbers ``first``..``last`` of the pool ``name``.
 
-    ``space``: where explicit numbers of the same kind are claimed; there a number is an integer,
-    or where ``prefix`` is not empty these octets followed by the number.
+    With ``outer`` it is one of VLANs (`vpnctl.model.tags`): when these are used up, those inside
+    the outer tags ``outer[0]``..``outer[1]`` follow.  ``space``: where explicit numbers of the
+    same kind are claimed; there a number is an integer, or where ``prefix`` is not empty these
+    octets followed by the number.  ``dense``: high numbers cost more than low ones.
     """
 
     name: str
@@ -36,6 +46,26 @@ class Pool(NamedTuple):
     first: int
     last: int
     prefix: bytes = b""
+    outer: tuple[int, int] | None = None
+    dense: bool = False
+
+    @property
+    def ranges(self) -> tuple[range, ...]:
+        """Every number of the pool, in the order in which they are given out."""
+        first, last = self.outer or (1, 0)
+        return (
+            range(self.first, self.last + 1),
+            *(
+                range(two_tags(tag, 1), two_tags(tag, MAX_VLAN) + 1)
+                for tag in range(first, last + 1)
+            ),
+        )
+
+    def has(self, number: int) -> bool:
+        """Whether the number is one of the pool's."""
+        if self.outer is None:
+            return self.first <= number <= self.last
+        return any(number in numbers for numbers in self.ranges)
 
     def value(self, number: int) -> int | bytes:
         """``number`` as it is claimed."""
@@ -86,6 +116,8 @@ class Register:
         self._all: frozenset[Allocation] = frozenset()
         self._added: dict[tuple[str, str], Allocation] = {}
         self._removed: set[Allocation] = set()
+        #: What was released since this one was made: pool and number.
+        self._just_released: set[tuple[str, int]] = set()
         # Active before released: should two have one number, the active one keeps it.
         for allocation in sorted(
             allocations, key=lambda one: (one.released, one.pool, one.owner, one.number)
@@ -133,6 +165,14 @@ class Register:
         allocation = self._books.get(pool, _EMPTY).owners.get(owner)
         return allocation is not None and allocation.released
 
+    def resting(self, pool: str) -> list[int]:
+        """Released numbers in order, but for those that were released since this one was made."""
+        return sorted(
+            number
+            for number, owner in self.holders(pool).items()
+            if self.released(pool, owner) and (pool, number) not in self._just_released
+        )
+
     def set(self, pool: str, owner: str, number: int) -> None:
         """The owner has the number now; its former one and a former holder are forgotten."""
         allocation = Allocation(pool, owner, number)
@@ -154,13 +194,14 @@ class Register:
             self._writable(pool)
             self._forget(former)
             self._enter(replace(former, released=True))
+            self._just_released.add((pool, former.number))
 
     def release_all_but(self, needed: Iterable[tuple[str, str]]) -> None:
-        """Release every (pool, owner) that is not needed."""
+        """Release every (pool, owner) that is not needed, but what routers use themselves."""
         keep = set(needed)
         for pool, book in list(self._books.items()):
             for owner in list(book.owners):
-                if (pool, owner) not in keep:
+                if (pool, owner) not in keep and not owner.startswith(ADOPTED):
                     self.release(pool, owner)
 
     def _enter(self, allocation: Allocation) -> None:
@@ -208,7 +249,7 @@ def _keep(register: Register, need: Need, claims: Claims) -> bool:
     if number is None or numbers:
         return False
     for pool in need.pools:
-        if not pool.first <= number <= pool.last:
+        if not pool.has(number):
             return False
         if pool.value(number) in claims.space(pool.space):
             return False
@@ -218,6 +259,18 @@ def _keep(register: Register, need: Need, claims: Claims) -> bool:
     return True
 
 
+def _common(pools: tuple[Pool, ...]) -> list[range]:
+    """The numbers that all of the pools have."""
+    common = list(pools[0].ranges)
+    for pool in pools[1:]:
+        common = [
+            range(max(one.start, other.start), min(one.stop, other.stop))
+            for one in common
+            for other in pool.ranges
+        ]
+    return common
+
+
 class _Search:
     """Looks for numbers that are free in all of some pools, never twice at the same ones."""
 
@@ -225,14 +278,22 @@ class _Search:
         self._register = register
         self._pools = pools
         self._claimed = [claims.space(pool.space) for pool in pools]
-        self._first = max(pool.first for pool in pools)
-        self._last = min(pool.last for pool in pools)
-        numbers: Iterable[int] = range(self._first, self._last + 1)
+        common = _common(pools)
+        numbers: Iterable[int] = chain.from_iterable(common)
         for pool in pools:
             # Skips what is taken at the speed of C; _free has the last word.
             numbers = filterfalse(register.holders(pool.name).__contains__, numbers)
         self._unused = iter(numbers)
-        self._released = iter(range(self._first, self._last + 1))
+        self._released = chain.from_iterable(common)
+        self._next: int | None = None
+        self._resting: Iterator[int] = iter(())
+        self._active = 0
+        if pools[0].dense:
+            (pool,) = pools
+            resting = register.resting(pool.name)
+            self._resting = iter(resting)
+            self._active = len(register.holders(pool.name)) - len(resting)
+            self._active += len(claims.space(pool.space))
 
     def choose(self, owner: str) -> int | None:
         """The number for ``owner``, who then has it; `None` when there is none left."""
@@ -241,15 +302,32 @@ class _Search:
             for pool in self._pools
             if (number := self._register.number(pool.name, owner)) is not None
         ):
-            if self._first <= former <= self._last and self._free(former, owner, reuse=False):
+            if all(pool.has(former) for pool in self._pools) and self._free(
+                former, owner, reuse=False
+            ):
                 return former
-        for number in self._unused:
-            if self._free(number, owner, reuse=False):
-                return number
+        number = self._lowest_unused(owner)
+        if self._pools[0].dense:
+            self._active += 1
+            if number is None or number > site_range(self._active):
+                for low in self._resting:
+                    if self._free(low, owner, reuse=True):
+                        return low
+        if number is not None:
+            self._next = None
+            return number
         for number in self._released:
             if self._free(number, owner, reuse=True):
                 return number
         return None
+
+    def _lowest_unused(self, owner: str) -> int | None:
+        """The lowest number that nobody ever had; the same again until it is given out."""
+        if self._next is None:
+            self._next = next(
+                (number for number in self._unused if self._free(number, owner, reuse=False)), None
+            )
+        return self._next
 
     def _free(self, number: int, owner: str, *, reuse: bool) -> bool:
         for pool, claimed in zip(self._pools, self._claimed, strict=True):

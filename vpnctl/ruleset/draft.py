@@ -16,6 +16,7 @@ from vpnctl.model import (
     SiteOfVpn,
 )
 from vpnctl.ruleset import connectivity
+from vpnctl.ruleset.access import Access, access
 from vpnctl.ruleset.allocation import Need
 from vpnctl.ruleset.claims import Claim
 from vpnctl.ruleset.connectivity import Link
@@ -74,6 +75,7 @@ class Draft:
     extranets: tuple[Extranet, ...]
     claims: tuple[Claim, ...]
     needs: tuple[Need, ...]
+    access: Access
 
     @property
     def partners(self) -> frozenset[str]:
@@ -108,8 +110,8 @@ class _Drafting:
 
     def __init__(self, reading: Reading[VpnFile], view: NetworkView, former: Draft | None) -> None:
         assert reading.model is not None
-        self.former = former
         self.file: VpnFile = reading.model
+        self.former = former
         self.reading = reading
         self.view = view
         self.numbers = Numbers(reading, view)
@@ -125,6 +127,8 @@ class _Drafting:
         links = self._links()
         extranets = self._extranets()
         self._check_shared_targets(members, links, extranets)
+        rules, wrong = access(self.reading, self.view)
+        self.mistakes += wrong
         result = Draft(
             name=self.file.vpn,
             service=self.file.service,
@@ -134,8 +138,9 @@ class _Drafting:
             vni=vni,
             links=links,
             extranets=extranets,
-            claims=tuple(self.numbers.claims),
+            claims=(*self.numbers.claims, *rules.claims),
             needs=tuple(self.numbers.needs),
+            access=rules,
         )
         return result, self.mistakes + self.numbers.mistakes
 

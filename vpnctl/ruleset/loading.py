@@ -17,6 +17,7 @@ from vpnctl.model import (
     Ruleset,
     Vpn,
 )
+from vpnctl.model.tags import tags
 from vpnctl.ruleset import connectivity
 from vpnctl.ruleset.allocation import Register, allocate
 from vpnctl.ruleset.claims import ROUTE_TARGET, VNI, Claims
@@ -111,6 +112,11 @@ class Compiled:
     _state: _State = field(repr=False, compare=False)
     since: Ruleset | None = field(default=None, repr=False, compare=False)
     differing: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+
+    @property
+    def view(self) -> NetworkView:
+        """The network with its pools."""
+        return self._state.view
 
 
 def load(
@@ -224,6 +230,7 @@ class _Loading:
             self._bring_in(path)
         dirty = self._dirty()
         self._check_extranets(dirty)
+        self._check_redirects(dirty)
         self._stop_on_mistakes()
         self._allocate(dirty)
         self._stop_on_mistakes()
@@ -351,6 +358,31 @@ class _Loading:
                 )
             )
 
+    def _check_redirects(self, dirty: Iterable[Draft]) -> None:
+        """Packets may be forwarded only in a VPN that is joined with theirs, and is there."""
+        for one in dirty:
+            for redirect in one.access.redirects:
+                other = self._draft(redirect.to)
+                if other is None:
+                    if not self._nameless and redirect.to not in self._broken:
+                        message = f"no VPN is called {redirect.to!r}" + suggestion(
+                            redirect.to, self._state.paths
+                        )
+                        hint = choices(self._state.paths, "VPNs")
+                        self._mistakes.append(Mistake(redirect.place, redirect.path, message, hint))
+                    continue
+                if other.name not in one.partners and one.name not in other.partners:
+                    message = f"there is no extranet with {other.name} ({other.place})"
+                    hint = f"write `extranet: [{{to: {other.name}}}]`, if the two may be joined"
+                    self._mistakes.append(Mistake(redirect.place, redirect.path, message, hint))
+                    continue
+                there = {pe for member in other.members for pe in member.pes}
+                for pe in redirect.pes:
+                    if pe not in there:
+                        message = f"{other.name} ({other.place}) is not at {pe}"
+                        hint = "name sites with `at` where it is, or extend it"
+                        self._mistakes.append(Mistake(redirect.place, redirect.path, message, hint))
+
     def _draft(self, name: str) -> Draft | None:
         path = self._state.paths.get(name)
         return None if path is None else self._state.entries[path].draft
@@ -424,6 +456,7 @@ class _Loading:
             links=frozenset(links) if others else one.links,
             place=one.place,
             extranets=frozenset(others),
+            access=one.access.rules,
         )
 
     def _endpoint(self, one: Draft, member: Member, pe_name: str, vni: int | None) -> Endpoint:
@@ -446,6 +479,7 @@ class _Loading:
             ve_id = self._number(f"ve-id/{one.name}", of_endpoint)
         if vlan is None:
             vlan = self._number(vlan_space(pe), of_site)
+        outer, inner = (None, None) if vlan is None else tags(vlan)
         return Endpoint(
             vpn=one.name,
             site=member.site,
@@ -455,9 +489,10 @@ class _Loading:
             export_targets=export,
             import_targets=import_,
             ve_id=ve_id,
-            vlan=vlan,
+            vlan=outer,
             vni=vni,
             place=member.place,
+            inner_vlan=inner,
         )
 
     def _number(self, pool: str, owner: str) -> int | None:

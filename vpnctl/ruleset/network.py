@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from vpnctl.model import (
     Controller,
+    Family,
     Listen,
-    Netconf,
     Network,
     Pe,
     Place,
@@ -20,6 +20,7 @@ from vpnctl.model import (
 from vpnctl.ruleset.allocation import Pool
 from vpnctl.ruleset.claims import RD, ROUTE_TARGET, VNI
 from vpnctl.ruleset.document import DocumentError, parse, parse_text
+from vpnctl.ruleset.guard import guard_of
 from vpnctl.ruleset.mistake import Mistake, choices, suggestion
 from vpnctl.ruleset.network_file import PLATFORMS, NetworkFile, PeEntry
 from vpnctl.ruleset.reading import Reading, read
@@ -88,6 +89,7 @@ def read_network(file: str, content: bytes) -> tuple[NetworkView | None, list[Mi
         return None, mistakes
     listens = _listens(reading, mistakes)
     pes = _pes(reading, listens, mistakes)
+    _check_logins(reading, pes, mistakes)
     sites = _sites(reading, pes, mistakes)
     return _view(reading, reading.model, listens, pes, sites), mistakes
 
@@ -135,22 +137,94 @@ def _pes(
                 )
             )
         listen = _listen_of(reading, name, entry, listens, mistakes) if known else listens[0]
-        netconf = entry.netconf
+        families = _families(reading, name, entry, mistakes)
         pes[name] = Pe(
             name=name,
             address=entry.address,
             asn=controller.asn if entry.asn is None else entry.asn,
             platform=entry.platform,
-            families=frozenset(entry.families or PLATFORMS[entry.platform]),
+            families=families,
             listen=listen,
             port=entry.port,
             vlans=_vlans(reading, name, entry),
             bgp_port=entry.bgp_port,
             passive=entry.passive,
             hold_time=entry.hold_time,
-            netconf=None if netconf is None else Netconf(netconf.user, netconf.key),
+            rt_constraint=entry.rt_constraint,
+            drain=entry.drain,
+            graceful_restart=entry.graceful_restart,
+            guard=guard_of(entry.guard, controller.guard, name, entry.address),
+            netconf=None if entry.netconf is None else entry.netconf.model,
+            frr=None if entry.frr is None else entry.frr.model,
+            outer_vlans=_outer_vlans(reading, name, entry, mistakes),
         )
     return pes
+
+
+def _families(
+    reading: Reading[NetworkFile], name: str, entry: PeEntry, mistakes: list[Mistake]
+) -> frozenset[Family]:
+    """Those that the entry names, or those of its platform."""
+    if entry.families:
+        return frozenset(entry.families)
+    known = PLATFORMS.get(entry.platform)
+    if known is not None:
+        return known
+    if f"pes.{name}.families" not in reading.lost:
+        mistakes.append(
+            reading.mistake(
+                ("pes", name, "platform"),
+                f"no platform is called {entry.platform!r}{suggestion(entry.platform, PLATFORMS)}",
+                f"{choices(PLATFORMS, 'platforms')}; one of your own needs `families:` here",
+            )
+        )
+    return PLATFORMS["generic"]
+
+
+def _check_logins(
+    reading: Reading[NetworkFile], pes: Mapping[str, Pe], mistakes: list[Mistake]
+) -> None:
+    """One way to configure a PE, and one PE for each configuration."""
+    first_at: dict[object, str] = {}
+    for name, pe in pes.items():
+        if pe.netconf is None:
+            continue
+        if pe.frr is not None:
+            mistakes.append(
+                reading.mistake(
+                    ("pes", name, "frr"), "the PE has `netconf` already", "keep one", key=True
+                )
+            )
+        address = pe.netconf.address or pe.address
+        other = first_at.setdefault((address, pe.netconf.port), name)
+        if other != name:
+            mistakes.append(
+                reading.mistake(
+                    ("pes", name, "netconf"),
+                    f"{address} port {pe.netconf.port} is that of {other} already "
+                    f"({reading.place('pes', other, 'netconf')})",
+                    "a router's configuration is changed for one PE at a time: make them one PE",
+                )
+            )
+
+
+def _outer_vlans(
+    reading: Reading[NetworkFile], name: str, entry: PeEntry, mistakes: list[Mistake]
+) -> tuple[int, int] | None:
+    assert reading.model is not None
+    outer = entry.outer_vlans or reading.model.controller.pools.outer_vlans
+    first, last = _vlans(reading, name, entry)
+    if outer is not None and first <= outer[1] and outer[0] <= last:
+        own = ("pes", name, "outer_vlans")
+        mistakes.append(
+            reading.mistake(
+                own if entry.outer_vlans else ("controller", "pools", "outer_vlans"),
+                f"the outer tags {outer[0]}-{outer[1]} are among the VLANs {first}-{last} of "
+                f"{name} too",
+                "a tag is either a VLAN or has VLANs inside: take others",
+            )
+        )
+    return outer
 
 
 def _vlans(reading: Reading[NetworkFile], name: str, entry: PeEntry) -> tuple[int, int]:
@@ -248,7 +322,12 @@ def _view(
                 entry.asn,
                 entry.router_id,
                 listens,
-                Pools((administrator, first, last), entry.pools.vlans, entry.pools.vnis),
+                Pools(
+                    (administrator, first, last),
+                    entry.pools.vlans,
+                    entry.pools.vnis,
+                    entry.pools.outer_vlans,
+                ),
             ),
             sites,
             pes,

@@ -8,8 +8,11 @@ from typing import Annotated
 from pydantic import Field
 
 from vpnctl.model import EVPN, FAMILIES, VPNV4, VPNV6, Family
+from vpnctl.ruleset.guard import GuardEntry
+from vpnctl.ruleset.login import FrrEntry, NetconfEntry
 from vpnctl.ruleset.shape import OneOrMore, Shape
 from vpnctl.ruleset.values import (
+    NAME_SCHEMA,
     Address,
     Asn,
     FamilyName,
@@ -17,13 +20,17 @@ from vpnctl.ruleset.values import (
     HoldTime,
     ListenAddress,
     Name,
+    OuterVlanRange,
     Port,
+    RestartTime,
     RouterId,
     TargetRange,
     Text,
     VlanRange,
     VniRange,
+    leaf,
     one_of,
+    parse_name,
 )
 
 _ALL = frozenset(FAMILIES.values())
@@ -33,6 +40,9 @@ PLATFORMS: MappingProxyType[str, frozenset[Family]] = MappingProxyType(
     {
         "generic": _ALL,
         "junos-mx": _ALL,
+        "junos-evo": _ALL,
+        "junos-evpn": _ALL,
+        "junos-bgp-only": _ALL,
         "gobgp": _ALL,
         "exabgp": _ALL,
         "frr": frozenset((VPNV4, VPNV6, EVPN)),
@@ -41,7 +51,10 @@ PLATFORMS: MappingProxyType[str, frozenset[Family]] = MappingProxyType(
     }
 )
 
-Platform = Annotated[str, *one_of(tuple(PLATFORMS), "platform", "platforms")]
+# A user's own platform is a folder of templates, which nobody looks for here.
+Platform = Annotated[
+    str, *leaf(parse_name, {"anyOf": [{"type": "string", "enum": list(PLATFORMS)}, NAME_SCHEMA]})
+]
 Kind = Annotated[str, *one_of(("enterprise", "cloud"), "kind of site", "kinds")]
 
 
@@ -56,6 +69,12 @@ class PoolsEntry(Shape):
     )
     vlans: VlanRange = Field(
         (100, 999), description="VLANs at cloud sites, within 1-4094.", examples=["100-999"]
+    )
+    outer_vlans: OuterVlanRange | None = Field(
+        None,
+        description="Outer tags, at most three: where `vlans` is used up, each has 4094 further "
+        "VLANs inside (Q-in-Q).",
+        examples=["4001-4003"],
     )
     vnis: VniRange = Field(
         (10000, 19999),
@@ -81,6 +100,11 @@ class ControllerEntry(Shape):
         default_factory=lambda: PoolsEntry.model_validate({}),
         description="Ranges from which numbers are allocated.",
     )
+    guard: GuardEntry | None = Field(
+        None,
+        description="What guards the session of every PE, where its own `guard` says nothing.",
+        examples=[{"routes": 10000}],
+    )
 
 
 class SiteEntry(Shape):
@@ -93,16 +117,6 @@ class SiteEntry(Shape):
     pes: OneOrMore[Name] = Field(
         description="The PEs of the site; every VPN here has an endpoint at each of them.",
         examples=[["pe-c2a", "pe-c2b"]],
-    )
-
-
-class NetconfEntry(Shape):
-    """How to log in to the PE over NETCONF.  A private key is named by its path, never written."""
-
-    user: Text = Field(description="User name.", examples=["vpnctl"])
-    key: Text = Field(
-        description="Path of the private key on the controller's machine.",
-        examples=["~/.ssh/vpnctl"],
     )
 
 
@@ -119,7 +133,10 @@ class PeEntry(Shape):
         examples=[65001],
     )
     platform: Platform = Field(
-        "generic", description="What the PE is.", examples=["generic", "junos-mx"]
+        "generic",
+        description="What the PE is: one of the platforms below, or one of your own, with its "
+        "`families`.",
+        examples=["generic", "junos-mx"],
     )
     families: OneOrMore[FamilyName] | None = Field(
         None,
@@ -136,12 +153,35 @@ class PeEntry(Shape):
         description="VLANs that may be used at that port; default the controller's pool.",
         examples=["200-299"],
     )
+    outer_vlans: OuterVlanRange | None = Field(
+        None,
+        description="Outer tags for further VLANs at that port; default the controller's pool.",
+        examples=["4001-4003"],
+    )
     bgp_port: Port = Field(
         179, description="TCP port on which the PE listens for BGP.", examples=[179]
     )
     passive: Flag = Field(
         False,
         description="Wait for the PE to connect instead of connecting to it.",
+        examples=[True],
+    )
+    rt_constraint: Flag = Field(
+        False,
+        description="Offer route target constraint (RFC 4684): a PE that takes it is sent those "
+        "routes only whose targets it asks for.",
+        examples=[True],
+    )
+    graceful_restart: RestartTime = Field(
+        0,
+        description="Offer graceful restart (RFC 4724): when the PE restarts, or the controller, "
+        "routes stay for so many seconds; 0: they go at once.",
+        examples=[60],
+    )
+    drain: Flag = Field(
+        False,
+        description="The PE is to be taken out of service: its routes become the last choice "
+        "(RFC 8326).  For a while only: `vpnctl drain`.",
         examples=[True],
     )
     hold_time: HoldTime = Field(
@@ -153,7 +193,17 @@ class PeEntry(Shape):
         "same IP version.",
         examples=["127.0.0.1:1790"],
     )
-    netconf: NetconfEntry | None = Field(None, description="How to log in to the PE over NETCONF.")
+    netconf: NetconfEntry | None = Field(
+        None, description="How to log in to the PE over NETCONF, to configure it."
+    )
+    frr: FrrEntry | None = Field(
+        None, description="How to reach the PE's `vtysh`, to configure it."
+    )
+    guard: GuardEntry | None = Field(
+        None,
+        description="What guards the session with the PE.",
+        examples=[{"hops": 1, "routes": 10000}],
+    )
 
 
 class NetworkFile(Shape):

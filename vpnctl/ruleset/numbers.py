@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from vpnctl.model import Pe, RouteDistinguisher, RouteTarget, Service, Site
+from vpnctl.model.tags import tags_text
 from vpnctl.ruleset.allocation import Need, Pool
 from vpnctl.ruleset.claims import RD, ROUTE_TARGET, VNI, Claim
 from vpnctl.ruleset.mistake import Mistake, choices, suggestion
 from vpnctl.ruleset.network import NetworkView
 from vpnctl.ruleset.reading import Reading, Step
 from vpnctl.ruleset.shape import EVERY_PE
-from vpnctl.ruleset.values import MAX_VE_ID
+from vpnctl.ruleset.values import MAX_ALLOCATED_VE_ID, MAX_VLAN
 from vpnctl.ruleset.vpn_file import SiteOfVpnEntry, TargetsEntry, VpnFile
 
 T = TypeVar("T")
@@ -28,6 +29,18 @@ def port_of(pe: Pe) -> str:
 def vlan_space(pe: Pe) -> str:
     """The pool of VLANs at the PE's port."""
     return f"vlan/{pe.name}/{pe.port}" if pe.port else f"vlan/{pe.name}"
+
+
+def vlan_pool(pe: Pe) -> Pool:
+    """The VLANs at the PE's port."""
+    return Pool(vlan_space(pe), vlan_space(pe), *pe.vlans, outer=pe.outer_vlans)
+
+
+def _vlans_of(pe: Pe) -> str:
+    single = f"{pe.vlans[0]}-{pe.vlans[1]}"
+    if pe.outer_vlans is None:
+        return single
+    return f"{single} and {pe.outer_vlans[0]}/1-{pe.outer_vlans[1]}/{MAX_VLAN}"
 
 
 class Numbers:
@@ -92,12 +105,12 @@ class Numbers:
             if site.kind == "cloud" and pes:
                 self._need_vlan(loc, site, pes)
             return
+        shown = tags_text(entry.vlan)
         for pe in pes:
-            first, last = pe.vlans
-            if not first <= entry.vlan <= last:
+            if not vlan_pool(pe).has(entry.vlan):
                 self._report(
                     (*loc, "vlan"),
-                    f"{entry.vlan} is outside {first}-{last}, the VLANs of {port_of(pe)} "
+                    f"{shown} is outside {_vlans_of(pe)}, the VLANs of {port_of(pe)} "
                     f"({self.view.pe_places[pe.name]})",
                     "choose one of these, or leave it out and one is allocated",
                 )
@@ -106,13 +119,13 @@ class Numbers:
                 vlan_space(pe),
                 entry.vlan,
                 site.name,
-                f"{entry.vlan} is taken at {port_of(pe)} by {{by}}",
+                f"{shown} is taken at {port_of(pe)} by {{by}}",
                 _TAKE_ANOTHER,
             )
 
     def _need_vlan(self, loc: tuple[Step, ...], site: Site, pes: list[Pe]) -> None:
         # Two PEs of a site always differ, and so do their pools.
-        pools = tuple(Pool(vlan_space(pe), vlan_space(pe), *pe.vlans) for pe in pes)
+        pools = tuple(vlan_pool(pe) for pe in pes)
         self.needs.append(
             Need(
                 f"{self.file.vpn}/{site.name}",
@@ -120,8 +133,8 @@ class Numbers:
                 self.reading.place(*loc),
                 self.reading.node(*loc).path,
                 f"no VLAN is left at {' and '.join(port_of(pe) for pe in pes)}",
-                f"widen controller.pools.vlans or the PE's `vlans` ({self.view.file}), or "
-                "retract a VPN from the site",
+                f"widen controller.pools.vlans or the PE's `vlans`, add `outer_vlans` "
+                f"({self.view.file}), or retract a VPN from the site",
             )
         )
 
@@ -178,7 +191,7 @@ class Numbers:
                 self.needs.append(
                     Need(
                         f"{self.file.vpn}/{site.name}/{pe}",
-                        (Pool(space, space, 1, MAX_VE_ID),),
+                        (Pool(space, space, 1, MAX_ALLOCATED_VE_ID, dense=True),),
                         self.reading.place(*loc),
                         self.reading.node(*loc).path,
                         f"no VE-ID is left in {self.file.vpn}",

@@ -31,7 +31,8 @@ A policy directory holds one `network.yaml` and one file (`*.yaml` or `*.yml`) p
   section that bears its name (`targets: 65000:100` or `targets: {export: 65000:100}`).
 - What is left out is allocated and kept.  A number that is written explicitly always wins: an
   allocated one that collides with it moves.  A released number goes to somebody else only when
-  nothing unused is left.
+  nothing unused is left; a released VE-ID already when the VPN would grow beyond 16, 32, 64 ...
+  VE-IDs, which is what its routers are configured for.
 - VLANs are unique per PE and port, route targets belong to one VPN, route distinguishers to one
   endpoint, VE-IDs are unique within a VPN, VNIs between VPNs.
 
@@ -91,7 +92,11 @@ _KINDS = {
     "Listen": "address and port",
     "IPv4Address": "address",
     "IPv6Address": "address",
+    "IPv4Network": "network",
     "tuple": "range",
+    "Span": "number or range",
+    "End": "site or prefix",
+    "Rate": "rate",
 }
 
 
@@ -121,6 +126,8 @@ def _example(field: FieldInfo) -> str:
         return ""
     example = field.examples[0]
     shown = f"[{', '.join(map(str, example))}]" if isinstance(example, list) else str(example)
+    if isinstance(example, dict):
+        shown = "{" + ", ".join(f"{key}: {value}" for key, value in example.items()) + "}"
     return f"`{shown.lower() if isinstance(example, bool) else shown}`"
 
 

@@ -8,14 +8,24 @@ the JSON Schema by which an editor checks it.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from typing import Annotated, Any, TypeVar
 
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from vpnctl.model import FAMILIES, Family, Listen, RouteDistinguisher, RouteTarget, Service
+from vpnctl.model import Family, Listen, RouteDistinguisher, RouteTarget, Service
+from vpnctl.model.family import SESSION_FAMILIES
+from vpnctl.model.tags import two_tags
 from vpnctl.ruleset.mistake import choices, quote, suggestion
 
 T = TypeVar("T")
@@ -31,8 +41,12 @@ _ADMINISTRATOR_RANGE = re.compile(r"(?P<admin>[0-9.]+L?):(?P<range>[0-9-]+)")
 
 MAX_ASN = 0xFFFFFFFF
 MAX_VLAN = 4094
+#: Outer tags of a port: as many as leave each VLAN its own unit on the routers we configure.
+MAX_OUTER_VLANS = 3
 MAX_VNI = 0xFFFFFF
 MAX_VE_ID = 0xFFFF
+#: Some routers take no higher ones, and none but large VPNs would need them.
+MAX_ALLOCATED_VE_ID = 16384
 
 
 def mistake(message: str, hint: str = "") -> PydanticCustomError:
@@ -90,7 +104,23 @@ def _range(first: int, last: int, what: str) -> tuple[PlainValidator, Any]:
     )
 
 
-def _parse_name(written: str) -> str:
+def _parse_vlan(written: str) -> int:
+    outer, slash, inner = written.partition("/")
+    number = whole_number(outer, 1, MAX_VLAN, "VLAN")
+    return two_tags(number, whole_number(inner, 1, MAX_VLAN, "inner VLAN")) if slash else number
+
+
+def _parse_outer(written: str) -> tuple[int, int]:
+    first, last = _parse_range(written, 1, MAX_VLAN, "VLAN")
+    if last - first >= MAX_OUTER_VLANS:
+        raise mistake(
+            f"{first}-{last} are more than {MAX_OUTER_VLANS} outer tags",
+            "a port has 16385 units at most: that is 4094 VLANs, and 4094 in each of three tags",
+        )
+    return first, last
+
+
+def parse_name(written: str) -> str:
     if not _NAME.fullmatch(written):
         raise mistake(
             f"{quote(written)} is no name",
@@ -187,11 +217,11 @@ def _parse_target_pool(written: str) -> tuple[str, int, int]:
 
 
 def _parse_family(written: str) -> Family:
-    family = FAMILIES.get(written)
+    family = SESSION_FAMILIES.get(written)
     if family is None:
         raise mistake(
-            f"no family is called {quote(written)}{suggestion(written, FAMILIES)}",
-            choices(FAMILIES, "families"),
+            f"no family is called {quote(written)}{suggestion(written, SESSION_FAMILIES)}",
+            choices(SESSION_FAMILIES, "families"),
         )
     return family
 
@@ -221,10 +251,42 @@ def _parse_service(written: str) -> Service:
         ) from None
 
 
+#: Stands for the PE's own address among networks of next hops.
+OWN = "own"
+
+
+def _parse_hop(written: str) -> IPv4Network | IPv6Network | str:
+    if written == OWN:
+        return written
+    try:
+        return ip_network(written)
+    except ValueError:
+        raise mistake(
+            f"{quote(written)} is no network of next hops",
+            "write own, for the PE's own address, or a network like 10.0.0.0/24",
+        ) from None
+
+
+def _parse_variable(written: str) -> str:
+    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]{0,199}", written):
+        raise mistake(f"{quote(written)} is no name of a variable", "write VPNCTL_PE_E1, say")
+    return written
+
+
+def _parse_command(written: str) -> str:
+    try:
+        words = shlex.split(written)
+    except ValueError as error:
+        raise mistake(f"no command: {error}", "close every quote") from None
+    if not words:
+        raise mistake("is an empty command", "write a program and its arguments")
+    return written
+
+
 PAIR_SCHEMA = {"type": "string", "pattern": r"^[0-9.]+L?:[0-9]+$"}
 NAME_SCHEMA = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"}
 
-Name = Annotated[str, *leaf(_parse_name, NAME_SCHEMA)]
+Name = Annotated[str, *leaf(parse_name, NAME_SCHEMA)]
 Text = Annotated[str, *leaf(lambda written: written, {"type": "string"})]
 Flag = Annotated[bool, *leaf(_parse_flag, {"type": "boolean"})]
 Asn = Annotated[int, *leaf(_parse_asn, {"type": "integer", "minimum": 1, "maximum": MAX_ASN - 1})]
@@ -232,10 +294,36 @@ Port = Annotated[int, *_number(1, 65535, "TCP port")]
 HoldTime = Annotated[
     int, *leaf(_parse_hold_time, {"type": "integer", "minimum": 0, "maximum": 65535})
 ]
-Vlan = Annotated[int, *_number(1, MAX_VLAN, "VLAN")]
+RouteCount = Annotated[int, *_number(1, 100_000_000, "number of routes")]
+PathCount = Annotated[int, *_number(1, 100_000_000, "number of sets of attributes")]
+AsCount = Annotated[int, *_number(1, 1024, "number of AS numbers")]
+Percent = Annotated[int, *_number(1, 100, "percentage")]
+Hops = Annotated[int, *_number(1, 254, "number of hops")]
+Pause = Annotated[int, *_number(0, 86_400, "number of seconds")]
+RestartTime = Annotated[int, *_number(0, 4095, "number of seconds")]
+Mebibytes = Annotated[int, *_number(1, 1 << 20, "number of MiB")]
+HopNetwork = Annotated[IPv4Network | IPv6Network | str, *leaf(_parse_hop, {"type": "string"})]
+Variable = Annotated[str, *leaf(_parse_variable, {"type": "string"})]
+Command = Annotated[str, *leaf(_parse_command, {"type": "string"})]
+Vlan = Annotated[
+    int,
+    *leaf(
+        _parse_vlan,
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": MAX_VLAN},
+                {"type": "string", "pattern": "^[0-9]{1,4}/[0-9]{1,4}$"},
+            ]
+        },
+    ),
+]
 Vni = Annotated[int, *_number(1, MAX_VNI, "VNI")]
 VeId = Annotated[int, *_number(1, MAX_VE_ID, "VE-ID")]
 VlanRange = Annotated[tuple[int, int], *_range(1, MAX_VLAN, "VLAN")]
+OuterVlanRange = Annotated[
+    tuple[int, int],
+    *leaf(_parse_outer, {"type": ["string", "integer"], "pattern": r"^[0-9]+(-[0-9]+)?$"}),
+]
 VniRange = Annotated[tuple[int, int], *_range(1, MAX_VNI, "VNI")]
 TargetRange = Annotated[
     tuple[str, int, int],
@@ -254,7 +342,9 @@ ListenAddress = Annotated[
 ]
 Target = Annotated[RouteTarget, *leaf(_parse_target, PAIR_SCHEMA)]
 Rd = Annotated[RouteDistinguisher, *leaf(_parse_rd, PAIR_SCHEMA)]
-FamilyName = Annotated[Family, *leaf(_parse_family, {"type": "string", "enum": list(FAMILIES)})]
+FamilyName = Annotated[
+    Family, *leaf(_parse_family, {"type": "string", "enum": list(SESSION_FAMILIES)})
+]
 ServiceName = Annotated[
     Service, *leaf(_parse_service, {"type": "string", "enum": [s.value for s in Service]})
 ]

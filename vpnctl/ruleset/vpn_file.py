@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from vpnctl.ruleset.access_file import AccessEntry, Prefix
 from vpnctl.ruleset.shape import OneOrMore, PerPe, Shape
 from vpnctl.ruleset.values import (
     NAME_SCHEMA,
@@ -67,8 +68,8 @@ class SiteOfVpnEntry(Shape):
     )
     vlan: Vlan | None = Field(
         None,
-        description="VLAN at the port of every PE of the site; default allocated at cloud sites, "
-        "none at enterprise sites.",
+        description="VLAN at the port of every PE of the site, or `OUTER/INNER` for two tags; "
+        "default allocated at cloud sites, none at enterprise sites.",
         examples=[214],
     )
     vni: Vni | None = Field(
@@ -87,6 +88,12 @@ class SiteOfVpnEntry(Shape):
         description="VPLS edge identifier (RFC 4761), unique in the VPN; a mapping PE to value "
         "where the site has several PEs.  Default allocated.",
         examples=[3],
+    )
+
+    prefixes: OneOrMore[Prefix] | None = Field(
+        None,
+        description="The addresses of the customer's hosts there, for access rules.",
+        examples=[["10.1.0.0/16", "2001:db8:1::/48"]],
     )
 
     @model_validator(mode="before")
@@ -212,6 +219,11 @@ class VpnFile(Shape):
     )
     extranet: list[ExtranetEntry] = Field(
         default_factory=list, description="Other VPNs with which routes are exchanged."
+    )
+    access: list[AccessEntry] = Field(
+        default_factory=list,
+        description="Access rules, as Flowspec to the PEs; a packet is compared with them in "
+        "this order.",
     )
     description: Text = Field(
         "", description="Anything worth knowing; shown, not interpreted.", examples=["Example Ltd"]

@@ -10,6 +10,7 @@
 
 from vpnctl.store.records import (
     FOLLOWING_STATES,
+    LogEntry,
     Operation,
     OperationState,
     Revision,
@@ -22,6 +23,7 @@ from vpnctl.store.store import Clock, Store, utc_now
 __all__ = [
     "FOLLOWING_STATES",
     "Clock",
+    "LogEntry",
     "Operation",
     "OperationState",
     "Revision",

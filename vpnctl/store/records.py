@@ -83,10 +83,28 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class LogEntry:
+    """A line of a journal operation's log.
+
+    Without ``place`` it says that ``phase`` begins; else what came of ``step`` there in that phase.
+    """
+
+    at: datetime
+    phase: str
+    place: str = ""
+    step: str = ""
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a timeline, in milliseconds since the operation was taken up."""
+    """One step of a timeline, in milliseconds since the operation was taken up.
+
+    ``router``: where it was done, empty for the controller itself.
+    """
 
     name: str
     start_ms: float
     end_ms: float
     detail: str = ""
+    router: str = ""

@@ -26,7 +26,13 @@ _SET_STATE = (
     update(REVISIONS).where(REVISIONS.c.number == bindparam("of")).values(state=bindparam("to"))
 )
 _TIMELINE = (
-    select(TIMELINE.c.name, TIMELINE.c.start_ms, TIMELINE.c.end_ms, TIMELINE.c.detail)
+    select(
+        TIMELINE.c.name,
+        TIMELINE.c.start_ms,
+        TIMELINE.c.end_ms,
+        TIMELINE.c.detail,
+        TIMELINE.c.router,
+    )
     .where(TIMELINE.c.revision == bindparam("number"))
     .order_by(TIMELINE.c.position)
 )

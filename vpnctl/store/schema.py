@@ -31,6 +31,7 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    text,
     update,
 )
 
@@ -124,11 +125,34 @@ TIMELINE = Table(
     Column("start_ms", Double, nullable=False),
     Column("end_ms", Double, nullable=False),
     Column("detail", Text, nullable=False),
+    Column("router", Text, nullable=False, server_default=""),
     sqlite_with_rowid=False,
 )
 
+#: How far a journal operation of several phases has come: a row without ``place`` says, before
+#: anything of it is done, that a phase begins; the others say what came of each step where.
+JOURNAL_LOG = Table(
+    "journal_log",
+    METADATA,
+    Column("operation", Integer, ForeignKey("journal.id"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+def _add_routers(connection: Connection) -> None:
+    """Version 2: what was done at which router."""
+    JOURNAL_LOG.create(connection)
+    connection.execute(text("ALTER TABLE timeline ADD COLUMN router TEXT DEFAULT '' NOT NULL"))
+
+
 #: ``MIGRATIONS[i]`` turns a store of version i + 1 into one of version i + 2.
-MIGRATIONS: list[Callable[[Connection], None]] = []
+MIGRATIONS: list[Callable[[Connection], None]] = [_add_routers]
 
 
 def schema_version() -> int:

@@ -20,7 +20,9 @@ from vpnctl.store.allocations import AllocationBook, AllocationDifference
 from vpnctl.store.database import Database
 from vpnctl.store.failures import from_database, from_value
 from vpnctl.store.integrity import problems
+from vpnctl.store.journal import write_log
 from vpnctl.store.records import (
+    LogEntry,
     Operation,
     OperationState,
     Revision,
@@ -136,6 +138,7 @@ class Store:
         restores: int | None = None,
         reverts: Iterable[int] = (),
         journal: Mapping[str, object] | None = None,
+        decides: int | None = None,
     ) -> Revision:
         """Store the revision after ``base``, all of it or nothing.
 
@@ -144,7 +147,7 @@ class Store:
         missing from it is removed.  ``kind``: a `RevisionKind`.  With ``confirm_by`` (aware) the
         revision is unconfirmed.  ``reverts``: revisions that become reverted with this commit.
         ``journal``: payload of an operation of this kind, begun with the revision; its id is the
-        revision's ``operation``.
+        revision's ``operation``.  ``decides``: an operation whose log says ``decided`` with it.
 
         Raises `StaleError` unless ``base`` is the latest revision (None: there is none yet),
         `NotFoundError` when a revision named by ``restores`` or ``reverts`` does not exist,
@@ -173,6 +176,9 @@ class Store:
                 )
                 for reverted in reverts:
                     revisions.change_state(connection, reverted, RevisionState.REVERTED)
+                if decides is not None:
+                    decided = LogEntry(revision.at, "decided", outcome=str(revision.number))
+                    write_log(connection, decides, [decided])
                 policy_files.write(connection, revision.number, changed, files)
                 _write_allocations(connection, revision.number, allocated)
             # Remember only what the database has taken, and nothing by halves.
@@ -258,10 +264,17 @@ class Store:
 
     # Journal
 
-    def journal_begin(self, kind: str, payload: Mapping[str, object]) -> int:
-        """Begin an operation that belongs to no new revision; gives its id."""
+    def journal_begin(self, kind: str, payload: Mapping[str, object], phase: str = "") -> int:
+        """Begin an operation that belongs to no new revision; gives its id.
+
+        With ``phase``, its log begins with that phase.
+        """
         with self._transaction("write the journal", writes=True) as connection:
-            return journal.begin(connection, kind, payload, self._clock())
+            at = self._clock()
+            operation = journal.begin(connection, kind, payload, at)
+            if phase:
+                journal.write_log(connection, operation, [LogEntry(at, phase)])
+            return operation
 
     def journal_finish(self, operation: int) -> None:
         """The work is done; to say so twice changes nothing.  Raises `NotFoundError`."""
@@ -275,6 +288,34 @@ class Store:
         """
         with self._transaction("write the journal", writes=True) as connection:
             journal.end(connection, operation, OperationState.ABORTED)
+
+    def journal_enter(
+        self,
+        operation: int,
+        phase: str,
+        notes: Iterable[tuple[str, str, str]] = (),
+        *,
+        ends: OperationState | None = None,
+    ) -> None:
+        """Log that a phase of an operation begins, and what came of the one before.
+
+        ``notes``: (place, step, outcome) in order; ``ends``: what the operation ends as with it,
+        and then its payload is dropped: the log stays.
+        """
+        with self._transaction("write the journal", writes=True) as connection:
+            at = self._clock()
+            before = journal.log(connection, operation)
+            last = before[-1].phase if before else phase
+            entries = [LogEntry(at, last, *note) for note in notes]
+            journal.write_log(connection, operation, [*entries, LogEntry(at, phase)])
+            if ends is not None:
+                journal.end(connection, operation, ends)
+                journal.forget(connection, operation)
+
+    def journal_log(self, operation: int) -> tuple[LogEntry, ...]:
+        """An operation's log, oldest line first."""
+        with self._transaction("read the journal") as connection:
+            return journal.log(connection, operation)
 
     def pending(self) -> tuple[Operation, ...]:
         """What was begun and neither finished nor aborted, oldest first."""

@@ -36,25 +36,17 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-@dataclass
-class _Running:
-    setup: Setup
-    process: Popen[bytes]
-    settle: float = 0.5
-    #: The controller's own account of each change: name of the step -> (start, end) in ms.
-    timelines: list[dict[str, tuple[float, float]]] = field(default_factory=list)
+class Changes:
+    """Changes of one policy file, by a client that is connected before the clock starts."""
 
-    def __post_init__(self) -> None:
-        self._api = _UnixConnection(self.setup.directory / "api.sock")
+    def __init__(self, path: Path) -> None:
+        self._api = _UnixConnection(path)
+        self._request = b""
 
-    def pids(self) -> Sequence[int]:
-        return (self.process.pid, *_children(self.process.pid))
-
-    def prepare(self, customer: int, version: int) -> None:
-        # Put in place in one step, as an editor does.
-        path = self.setup.directory / "policies" / vpn_file_name(customer)
+    def prepare(self, path: Path, text: str) -> None:
+        """Put a policy file in place, in one step, as an editor does."""
         fresh = path.with_suffix(".new")
-        fresh.write_text(vpn_file(self.setup, customer, version))
+        fresh.write_text(text)
         fresh.replace(path)
         body = json.dumps({"files": [path.name]}).encode()
         self._request = b"\r\n".join(
@@ -67,10 +59,10 @@ class _Running:
                 body,
             )
         )
-        # The client that is to ask for the change is there before the clock starts.
         self._api.connect()
 
-    def change(self) -> None:
+    def change(self) -> dict[str, tuple[float, float]]:
+        """Apply what was prepared; the controller's own account: step -> (start, end) in ms."""
         self._api.sock.sendall(self._request)
         reply = http.client.HTTPResponse(self._api.sock, method="POST")
         reply.begin()
@@ -78,12 +70,10 @@ class _Running:
         self._api.close()
         if reply.status != 200:
             raise UnsupportedError(f"vpnctl refuses the change: {answer}")
-        self.timelines.append(
-            {
-                step["name"]: (step["start_ms"], step["end_ms"])
-                for step in answer["applied"]["timeline"]
-            }
-        )
+        return {
+            step["name"]: (step["start_ms"], step["end_ms"])
+            for step in answer["applied"]["timeline"]
+        }
 
     def ready(self) -> bool:
         """Whether the API answers."""
@@ -97,8 +87,56 @@ class _Running:
             self._api.close()
         return reply.status == 200
 
+
+@dataclass
+class _Running:
+    setup: Setup
+    process: Popen[bytes]
+    settle: float = 0.5
+    #: The controller's own account of each change: name of the step -> (start, end) in ms.
+    timelines: list[dict[str, tuple[float, float]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._changes = Changes(self.setup.directory / "api.sock")
+
+    def pids(self) -> Sequence[int]:
+        return (self.process.pid, *children(self.process.pid))
+
+    def prepare(self, customer: int, version: int) -> None:
+        path = self.setup.directory / "policies" / vpn_file_name(customer)
+        self._changes.prepare(path, vpn_file(self.setup, customer, version))
+
+    def change(self) -> None:
+        self.timelines.append(self._changes.change())
+
     def stop(self) -> None:
         end(self.process)
+
+
+def start_vpnctl(directory: Path, policies: Path) -> Popen[bytes]:
+    """The daemon with store, log and ``api.sock`` in a directory, once it answers.
+
+    Raises `UnsupportedError`.
+    """
+    log = directory / "vpnctl.log"
+    with log.open("wb") as output:
+        process = spawn(
+            [
+                *(sys.executable, "-m", "vpnctl"),
+                *("--socket", str(directory / "api.sock")),
+                *("serve", "--policies", str(policies)),
+                *("--store", f"sqlite:///{directory / 'store.sqlite'}"),
+            ],
+            output,
+        )
+    changes = Changes(directory / "api.sock")
+    deadline = time.monotonic() + _START_TIMEOUT
+    while not changes.ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            end(process)
+            raise UnsupportedError(f"vpnctl does not come up: {tail(log, 20)}")
+        time.sleep(0.05)
+    return process
 
 
 @dataclass(frozen=True)
@@ -120,25 +158,7 @@ class Vpnctl:
         policies.mkdir()
         for name, text in policy_files(setup).items():
             (policies / name).write_text(text)
-        log = setup.directory / "vpnctl.log"
-        with log.open("wb") as output:
-            process = spawn(
-                [
-                    *(sys.executable, "-m", "vpnctl"),
-                    *("--socket", str(setup.directory / "api.sock")),
-                    *("serve", "--policies", str(policies)),
-                    *("--store", f"sqlite:///{setup.directory / 'store.sqlite'}"),
-                ],
-                output,
-            )
-        running = _Running(setup, process)
-        deadline = time.monotonic() + _START_TIMEOUT
-        while not running.ready():
-            if process.poll() is not None or time.monotonic() > deadline:
-                end(process)
-                raise UnsupportedError(f"vpnctl does not come up: {tail(log, 20)}")
-            time.sleep(0.05)
-        return running
+        return _Running(setup, start_vpnctl(setup.directory, policies))
 
 
 def policy_files(setup: Setup) -> dict[str, str]:
@@ -192,10 +212,10 @@ def _site(number: int, export: int, imported: int) -> str:
     )
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     """Every descendant of a process."""
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
-            found += [int(child), *_children(int(child))]
+            found += [int(child), *children(int(child))]
     return found

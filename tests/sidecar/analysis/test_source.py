@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,10 @@ def test_images_that_are_not_raw_are_refused(tmp_path: Path, begin: bytes, form:
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         Source(tmp_path / "none")
-    with pytest.raises(UsageError, match="Is a directory"):
-        Source(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(UsageError, match="neither a file nor a block device"):
+            Source(path)
     with pytest.raises(UsageError, match="is empty"):
         disk_file(tmp_path / "a", b"")
 

@@ -11,6 +11,7 @@ import pytest
 from tests.sidecar.stream.samples import SAMPLES, sample
 from vpnctl.errors import SidecarError, SidecarProtocolError, StreamRefusedError
 from vpnctl.sidecar.elimination import Effort, Options, SiteCache
+from vpnctl.sidecar.elimination.compression import HEADER, Form
 from vpnctl.sidecar.run.agreement import Agreed, SourceAgreement, answer_to
 from vpnctl.sidecar.run.decoding import Decoding
 from vpnctl.sidecar.run.encoding import Encoding
@@ -88,9 +89,8 @@ def test_octets_without_a_check_are_not_collected_for_ever() -> None:
     encoding, decoding = Encoding(agreed), Decoding(agreed)
     (payload,) = encoding.compress(encoding.eliminate(bytes(MIB))).messages
     assert isinstance(payload, Payload)
-    for _ in range(32):
-        assert decoding.rebuild(decoding.decompress(payload)) == []
-    with pytest.raises(SidecarProtocolError, match="without a check"):
+    assert decoded(decoding, 31 * [payload]) == b""
+    with pytest.raises(SidecarProtocolError, match="33554432 octets, without a check"):
         decoding.rebuild(decoding.decompress(payload))
 
 
@@ -159,3 +159,10 @@ def test_an_answer_with_other_stages_is_refused() -> None:
     other = SourceAgreement(Options.zstd_long(), None).offer
     with pytest.raises(SidecarProtocolError, match="other stages than were offered"):
         SourceAgreement(Options(site=False), None).agree(other)
+
+
+def test_pieces_of_nothing_are_not_taken_for_ever() -> None:
+    decoding = Decoding(Agreed(OPTIONS["none"], None))
+    nothing = Payload(HEADER.pack(Form.OCTETS, 0))
+    with pytest.raises(SidecarProtocolError, match="pieces of the guest's stream, 0 octets"):
+        decoded(decoding, 100_000 * [nothing])

@@ -23,7 +23,7 @@ from vpnctl.sidecar.run.progress import Phase
 from vpnctl.sidecar.run.settings import DestinationSettings, SiteDirectory, SourceSettings
 from vpnctl.sidecar.run.source import SourceSidecar
 from vpnctl.sidecar.wan.address import Address
-from vpnctl.sidecar.wan.lifeline import Limits
+from vpnctl.sidecar.wan.limits import Limits
 
 PATIENCE_S = 60.0
 MIB = 1 << 20
@@ -283,7 +283,9 @@ def test_what_is_no_migration_ends_it_at_both_ends(tmp_path: Path) -> None:
     story(told)
 
 
-def test_no_qemu_at_the_destination_is_told_before_the_guest_is_touched(tmp_path: Path) -> None:
+def test_no_qemu_at_the_destination_is_told_before_the_guest_is_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async def told() -> None:
         async with paired(tmp_path) as pair:
             at_source, at_destination = await pair.ended()
@@ -292,6 +294,7 @@ def test_no_qemu_at_the_destination_is_told_before_the_guest_is_touched(tmp_path
             assert not pair.entry.exists()
 
     story(told)
+    assert f"no QEMU listens at {tmp_path / 'in'} yet" in capsys.readouterr().out
 
 
 def test_a_destination_with_little_memory_refuses(tmp_path: Path) -> None:

@@ -49,6 +49,11 @@ def test_a_link_faster_than_the_processor_gets_octets_as_they_are() -> None:
     assert most(travel(Steering(True, 0.0), 1.25e9, 60.0)) is Effort.NONE
 
 
+def test_a_fast_link_is_known_before_the_first_look_is_due() -> None:
+    made = travel(Steering(True, 0.0), 1.25e9, 0.25)
+    assert Effort.NONE in made[: len(made) // 2]
+
+
 def test_without_adapting_everything_is_always_done() -> None:
     assert set(travel(Steering(False, 0.0), 1.25e9, 10.0)) == {Effort.ALL}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.sidecar.stream.monitor import reasons_against
-from tests.support.guest_image import MissingError, build_image, kernel
+from tests.support.guest_image import MissingError, kernel
 from tests.support.qemu import (
     GuestError,
     Shape,
@@ -50,15 +50,6 @@ class Passage:
         onward = b"".join(out)
         self.went.update(onward)
         return onward
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    try:
-        kernel()
-        return build_image(tmp_path_factory.mktemp("image"))
-    except MissingError as missing:
-        pytest.skip(str(missing))
 
 
 OLD = [(find_qemu, machine) for machine in ("q35", "pc", "pc-i440fx-5.2", "microvm")]

@@ -10,7 +10,8 @@ from pathlib import Path
 from vpnctl.sidecar.wan.acquaintance import DestinationAcquaintance, SourceAcquaintance
 from vpnctl.sidecar.wan.address import Address
 from vpnctl.sidecar.wan.bucket import TokenBucket
-from vpnctl.sidecar.wan.lifeline import Lifeline, Limits, incarnation
+from vpnctl.sidecar.wan.lifeline import Lifeline, incarnation
+from vpnctl.sidecar.wan.limits import Limits
 from vpnctl.sidecar.wan.meeting import Dialer, Listener
 from vpnctl.sidecar.wan.messages import DESTINATION_SAYS, SOURCE_SAYS, MessageReader
 from vpnctl.sidecar.wan.tls import Tls
@@ -35,6 +36,7 @@ def source(
     rate: float | None = None,
     migration: str = "m1",
     name: str = "",
+    notice: Callable[[str], None] = lambda _: None,
 ) -> Lifeline:
     """The side that dials."""
     known = SourceAcquaintance(migration, name or incarnation(), {"offer": 1}, lambda _: None)
@@ -43,6 +45,7 @@ def source(
         limits,
         TokenBucket(rate, time.monotonic()),
         MessageReader(DESTINATION_SAYS, 0),
+        notice,
     )
 
 

@@ -16,7 +16,8 @@ from tests.sidecar.wan.ends import MAX_PAYLOAD, QUICK, Destination, tls, until
 from tests.support.relay import Relay, relayed
 from vpnctl.errors import SidecarError, SidecarProtocolError
 from vpnctl.sidecar.wan.address import Address
-from vpnctl.sidecar.wan.lifeline import Lifeline, Limits
+from vpnctl.sidecar.wan.lifeline import Lifeline
+from vpnctl.sidecar.wan.limits import Limits
 from vpnctl.sidecar.wan.messages import End, Outcome, Payload, Return, Verdict
 from vpnctl.sidecar.wan.tls import Tls
 
@@ -391,6 +392,52 @@ def test_visitors_that_are_no_sidecar_are_turned_away() -> None:
                 assert await collect(destination.lifeline) == b"here"
                 await source.receive()
                 source.leave()
+
+    story(told)
+
+
+def test_visitors_that_say_nothing_do_not_keep_the_source_out() -> None:
+    async def told() -> None:
+        destination = Destination()
+        where = await destination.listener.open()
+        async with destination.lifeline.kept():
+            silent = [
+                await asyncio.open_connection(where.host, where.port, local_addr=("127.0.0.2", 0))
+                for _ in range(40)
+            ]
+            source = ends.source(where)
+            async with source.kept():
+                await deliver(source, b"here")
+                assert await collect(destination.lifeline) == b"here"
+                # Those who came first had to go.
+                assert await silent[0][0].read() == b""
+                await source.receive()
+                source.leave()
+        for _, writer in silent:
+            writer.close()
+
+    story(told)
+
+
+def test_nobody_at_the_other_end_is_said_once_and_the_source_waits() -> None:
+    async def told() -> None:
+        destination, notices = Destination(), []
+        where = await destination.listener.open()
+        async with relayed(where) as relay:
+            nobody = relay.address
+        source = ends.source(nobody, notice=notices.append)
+        async with source.kept():
+            await until(lambda: bool(notices))
+            async with destination.lifeline.kept():
+                # Who listens there now is what a source waits for.
+                source._meeting._peer = where  # type: ignore[attr-defined]
+                await deliver(source, b"here")
+                assert await collect(destination.lifeline) == b"here"
+                await source.receive()
+                source.leave()
+        assert notices == [
+            f"the other site is not there, trying again: {nobody}: Connection refused"
+        ]
 
     story(told)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from contextlib import suppress
 
 import pytest
@@ -91,3 +92,20 @@ def test_any_octets_end_in_messages_or_in_an_error(
 ) -> None:
     with suppress(SidecarProtocolError):
         assert {one.kind for one in read(expected, octets, [])} <= expected
+
+
+def test_a_message_that_trickles_in_takes_no_more_than_its_octets() -> None:
+    """A peer may send each octet in a segment of its own."""
+    reader, octets = MessageReader(SOURCE_SAYS, 1 << 20), wire(Payload(bytes(100_000)))
+    tracemalloc.start()
+    try:
+        found = [
+            message
+            for begin in range(len(octets))
+            for message in reader.feed(memoryview(octets)[begin : begin + 1])
+        ]
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == [Payload(bytes(100_000))]
+    assert most < 500_000

@@ -102,4 +102,4 @@ def test_what_is_held_of_an_unfinished_record_is_what_was_fed() -> None:
     assert list(reader.feed(PREFACE + header)) == []
     for _ in range(3):
         assert list(reader.feed(bytes(1000))) == []
-    assert reader._have == len(header) + 3000
+    assert len(reader._held) == len(header) + 3000

@@ -147,7 +147,7 @@ def _site_boxes(vpn: Vpn) -> Iterable[Box]:
         numbers = dict.fromkeys(
             f"{name} {number}"
             for endpoint in endpoints
-            for name, number in (("VLAN", endpoint.vlan), ("VNI", endpoint.vni))
+            for name, number in (("VLAN", endpoint.tags), ("VNI", endpoint.vni))
             if number is not None
         )
         yield Box(f"{vpn.name}/{site}", site, (pes, *([", ".join(numbers)] if numbers else [])))

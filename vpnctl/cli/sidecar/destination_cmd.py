@@ -10,14 +10,19 @@ import typer
 from vpnctl.cli.command import command
 from vpnctl.cli.output import Format, Output, say
 from vpnctl.cli.sidecar.options import (
+    KEEPALIVE_S,
     PEER_PANEL,
+    RESUME_S,
+    SITE_SIZE,
     Keepalive,
     Metrics,
     Plain,
+    Reader,
     Resume,
     SiteCacheDirectory,
     SiteCacheSize,
-    check_times,
+    limits_of,
+    metrics_of,
     site_of,
     tls_of,
 )
@@ -52,8 +57,8 @@ def add_to(app: typer.Typer) -> None:
             typer.Option(help="Name in the source's certificate.", rich_help_panel=PEER_PANEL),
         ] = "",
         plain: Plain = False,
-        resume: Resume = 60.0,
-        keepalive: Keepalive = 3.0,
+        resume: Resume = RESUME_S,
+        keepalive: Keepalive = KEEPALIVE_S,
         memory: Annotated[
             str,
             typer.Option(
@@ -61,7 +66,7 @@ def add_to(app: typer.Typer) -> None:
             ),
         ] = "2G",
         site_cache: SiteCacheDirectory = None,
-        site_size: SiteCacheSize = "8G",
+        site_size: SiteCacheSize = SITE_SIZE,
         control: Annotated[
             Path | None, typer.Option(help="Unix socket for 'vpnctl sidecar status'.")
         ] = None,
@@ -75,16 +80,17 @@ def add_to(app: typer.Typer) -> None:
         from vpnctl.sidecar.run.destination import DestinationSidecar
         from vpnctl.sidecar.run.settings import DestinationSettings
         from vpnctl.sidecar.wan.address import Address
-        from vpnctl.sidecar.wan.lifeline import Limits
 
-        check_times(resume=resume, keepalive=keepalive)
+        read = Reader()
+        where = read(lambda: Address.parse(listen))
+        tls = read(lambda: tls_of(ctx.obj, plain, peer_name, where))
+        most = read(lambda: parse_size(memory))
+        site = read(lambda: site_of(site_cache, site_size))
+        limits = read(lambda: limits_of(resume, keepalive, patient=True))
+        scraped_at = read(lambda: metrics_of(metrics))
+        read.tell()
         settings = DestinationSettings(
-            qemu=qemu,
-            listen=Address.parse(listen),
-            tls=tls_of(ctx.obj, plain, peer_name),
-            limits=Limits(connect_s=None, resume_s=resume, keepalive_s=keepalive),
-            memory=parse_size(memory),
-            site=site_of(site_cache, site_size),
+            qemu=qemu, listen=where, tls=tls, limits=limits, memory=most, site=site
         )
 
         async def run() -> None:
@@ -93,7 +99,7 @@ def add_to(app: typer.Typer) -> None:
                 sidecar,
                 lambda: sidecar.run(lambda where: say(f"ready: listening on {where}")),
                 control=control,
-                metrics=Address.parse(metrics) if metrics else None,
+                metrics=scraped_at,
                 as_json=not output.for_people,
             )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import typer
 
@@ -14,7 +16,11 @@ from vpnctl.errors import UsageError
 if TYPE_CHECKING:
     from vpnctl.sidecar.elimination import Options
     from vpnctl.sidecar.run.settings import SiteDirectory
+    from vpnctl.sidecar.wan.address import Address
+    from vpnctl.sidecar.wan.limits import Limits
     from vpnctl.sidecar.wan.tls import Tls
+
+_Read = TypeVar("_Read")
 
 PEER_PANEL = "The other site"
 STAGES_PANEL = "What makes the stream small"
@@ -67,6 +73,11 @@ SiteCacheSize = Annotated[
     ),
 ]
 
+#: What both sides take unless told.
+RESUME_S = 60.0
+KEEPALIVE_S = 3.0
+SITE_SIZE = "8G"
+
 #: What ``--stages`` may be beside a list of stages.
 _SETS = {
     "all": ("delta", "content", "site", "compress"),
@@ -76,11 +87,37 @@ _SETS = {
 _STAGES = _SETS["all"]
 
 
-def tls_of(settings: Settings, plain: bool, peer_name: str) -> Tls | None:
+class Reader:
+    """Reads options one by one, and tells everything that is wrong with them at once.
+
+    What it gives for an option that is wrong must not be used; `tell` comes before.
+    """
+
+    def __init__(self) -> None:
+        self._wrong: dict[str, UsageError] = {}
+
+    def __call__(self, read: Callable[[], _Read]) -> _Read:
+        """What ``read`` gives."""
+        try:
+            return read()
+        except UsageError as error:
+            self._wrong[error.message] = error
+            return cast("_Read", None)
+
+    def tell(self) -> None:
+        """Raise one `UsageError` for all that was wrong."""
+        if self._wrong:
+            hints = dict.fromkeys(error.hint for error in self._wrong.values())
+            raise UsageError("; ".join(self._wrong), hint="; ".join(filter(None, hints)))
+
+
+def tls_of(settings: Settings, plain: bool, peer_name: str, where: Address | None) -> Tls | None:
     """The certificates of ``--cert``, ``--key`` and ``--ca``, or None for ``--plain``.
 
+    ``where``: the address that is connected to, or listened on; None when it makes no sense.
     Raises `UsageError` when something is missing, or too much.
     """
+    from vpnctl.sidecar.wan.address import check_plain
     from vpnctl.sidecar.wan.tls import Tls
 
     files = {
@@ -93,6 +130,8 @@ def tls_of(settings: Settings, plain: bool, peer_name: str) -> Tls | None:
             raise UsageError(
                 "--plain and certificates contradict each other", hint="give one or the other"
             )
+        if where is not None:
+            check_plain(where)
         return None
     missing = [name for name, file in files.items() if file is None]
     if missing:
@@ -134,16 +173,49 @@ def stages_of(text: str, has_site: bool, **numbers: int) -> Options:
             f"--stages: {', '.join(map(repr, unknown))} is no stage",
             hint=f"choose from {', '.join(_STAGES)}, separated by commas; or all, zstd, none",
         )
+    if "site" in chosen and not has_site:
+        raise UsageError(
+            "the stage site has no directory", hint="name one with --site-cache, or do without"
+        )
     return Options(**{name: name in chosen for name in _STAGES}, **numbers)  # type: ignore[arg-type]
 
 
-def check_times(**seconds: float) -> None:
-    """Raise `UsageError` unless all are positive and no longer than a week."""
-    for name, value in seconds.items():
-        if not 0.1 <= value <= 7 * 86400:
-            raise UsageError(
-                f"--{name}: {value:g} seconds is not 0.1 to {7 * 86400}", hint="60 is a minute"
-            )
+def limits_of(resume: float, keepalive: float, *, patient: bool) -> Limits:
+    """``--resume`` and ``--keepalive``; ``patient``: wait for the peer for ever at first.
+
+    Raises `UsageError` unless both are positive and no longer than a week.
+    """
+    from vpnctl.sidecar.wan.limits import Limits
+
+    wrong = [
+        f"--{name}: {value:g} seconds is not 0.1 to {7 * 86400}"
+        for name, value in (("resume", resume), ("keepalive", keepalive))
+        if not 0.1 <= value <= 7 * 86400
+    ]
+    if wrong:
+        raise UsageError("; ".join(wrong), hint="60 is a minute")
+    if patient:
+        return Limits(connect_s=None, resume_s=resume, keepalive_s=keepalive)
+    return Limits(resume_s=resume, keepalive_s=keepalive)
+
+
+def migration_of(name: str) -> str:
+    """``--migration``, or a name that no other migration has; raises `UsageError`."""
+    from vpnctl.sidecar.wan.greeting import is_migration
+
+    if name and not is_migration(name):
+        raise UsageError(
+            f"--migration: {name!r} is no name",
+            hint="1 to 64 letters, digits, dots, hyphens and underlines",
+        )
+    return name or secrets.token_hex(8)
+
+
+def metrics_of(text: str) -> Address | None:
+    """``--metrics``; raises `UsageError` when it is no address on loopback."""
+    from vpnctl.sidecar.wan.address import Address
+
+    return Address.parse(text) if text else None
 
 
 def default_control(qemu: Path) -> Path:

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vpnctl.cli.command import command
 from vpnctl.cli.output import Format, Output, say
 from vpnctl.cli.sidecar.options import (
+    KEEPALIVE_S,
     PEER_PANEL,
+    RESUME_S,
+    SITE_SIZE,
     STAGES_PANEL,
     Keepalive,
     Metrics,
     Plain,
+    Reader,
     Resume,
     SiteCacheDirectory,
     SiteCacheSize,
-    check_times,
     default_control,
+    limits_of,
+    metrics_of,
+    migration_of,
     site_of,
     stages_of,
     tls_of,
 )
 from vpnctl.cli.sidecar.quantities import parse_rate, parse_size
+
+if TYPE_CHECKING:
+    from vpnctl.sidecar.elimination import Options
 
 
 def add_to(app: typer.Typer) -> None:
@@ -60,8 +69,8 @@ def add_to(app: typer.Typer) -> None:
             ),
         ] = "",
         plain: Plain = False,
-        resume: Resume = 60.0,
-        keepalive: Keepalive = 3.0,
+        resume: Resume = RESUME_S,
+        keepalive: Keepalive = KEEPALIVE_S,
         limit: Annotated[
             str,
             typer.Option(
@@ -86,7 +95,7 @@ def add_to(app: typer.Typer) -> None:
             ),
         ] = True,
         site_cache: SiteCacheDirectory = None,
-        site_size: SiteCacheSize = "8G",
+        site_size: SiteCacheSize = SITE_SIZE,
         sub_blocks: Annotated[
             int,
             typer.Option(
@@ -135,48 +144,50 @@ def add_to(app: typer.Typer) -> None:
         A failure at any time before that leaves the guest running here.
         """
         import asyncio
-        import secrets
 
         from vpnctl.cli.sidecar.running import supervise
-        from vpnctl.errors import UsageError
         from vpnctl.sidecar.run.control import check_rate
         from vpnctl.sidecar.run.settings import SourceSettings
         from vpnctl.sidecar.run.source import SourceSidecar
         from vpnctl.sidecar.wan.address import Address
-        from vpnctl.sidecar.wan.greeting import is_migration
-        from vpnctl.sidecar.wan.lifeline import Limits
 
-        check_times(resume=resume, keepalive=keepalive)
-        peer = Address.parse(connect)
-        name = migration or secrets.token_hex(8)
-        if not is_migration(name):
-            raise UsageError(
-                f"--migration: {name!r} is no name",
-                hint="1 to 64 letters, digits, dots, hyphens and underlines",
-            )
-        settings = SourceSettings(
-            qemu=qemu,
-            peer=peer,
-            tls=tls_of(ctx.obj, plain, peer_name or peer.host),
-            migration=name,
-            options=stages_of(
+        def chosen() -> Options:
+            return stages_of(
                 stages,
                 site_cache is not None,
                 sub_blocks=sub_blocks,
                 cache_size=parse_size(cache),
                 level=level,
                 window_log=window,
-            ),
-            site=site_of(site_cache, site_size),
+            )
+
+        read = Reader()
+        peer = read(lambda: Address.parse(connect))
+        expected = peer_name or (peer.host if peer else connect)
+        tls = read(lambda: tls_of(ctx.obj, plain, expected, peer))
+        name = read(lambda: migration_of(migration))
+        options = read(chosen)
+        site = read(lambda: site_of(site_cache, site_size))
+        limits = read(lambda: limits_of(resume, keepalive, patient=False))
+        rate = read(lambda: check_rate(parse_rate(limit)))
+        scraped_at = read(lambda: metrics_of(metrics))
+        read.tell()
+        settings = SourceSettings(
+            qemu=qemu,
+            peer=peer,
+            tls=tls,
+            migration=name,
+            options=options,
+            site=site,
             adaptive=adapt,
-            limits=Limits(resume_s=resume, keepalive_s=keepalive),
-            rate=check_rate(parse_rate(limit)),
+            limits=limits,
+            rate=rate,
             qmp=qmp,
         )
         controlled_at = control or default_control(qemu)
 
         async def run() -> None:
-            sidecar = SourceSidecar(settings)
+            sidecar = SourceSidecar(settings, notice=say)
             await supervise(
                 sidecar,
                 lambda: sidecar.run(
@@ -186,7 +197,7 @@ def add_to(app: typer.Typer) -> None:
                     )
                 ),
                 control=controlled_at,
-                metrics=Address.parse(metrics) if metrics else None,
+                metrics=scraped_at,
                 as_json=not output.for_people,
             )
 

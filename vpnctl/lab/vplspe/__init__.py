@@ -10,6 +10,7 @@ replaced whenever something changes::
      "vpns": {"E1": {"bridge": "vpls-E1", "pseudowires": [
                 {"ve_id": 2, "peer": "10.0.0.2", "device": "pw1002", "receive": 1002,
                  "transmit": 2001}],
+              "flows": ["flow4/10.0.0.1:1/destination=10.1.0.0/16,protocol=6,port=22"],
               "refused": [{"route": "10.0.0.3:1:ve9@1", "neighbor": "10.0.0.100", "why": "..."}]}}}
 
 ``CONFIG.yaml``::
@@ -36,6 +37,7 @@ replaced whenever something changes::
 
     config_file, config -> values, labels        the file, checked
     events -> selection                          what was heard, and what to make of it: pure
-    speaker, forwarding                          ExaBGP, and the kernel
+    flow_events -> filters                       the same for flow routes (RFC 8955)
+    speaker, forwarding, netfilter               ExaBGP, and the kernel
     agent -> __main__                            all of it, running
 """

@@ -15,12 +15,17 @@ from vpnctl.errors import LabError
 from vpnctl.lab.vplspe.events import (
     Announced,
     Event,
+    FlowAnnounced,
+    FlowWithdrawn,
     SessionDown,
     SessionUp,
     Withdrawn,
     read_event,
 )
+from vpnctl.lab.vplspe.filters import Filters, filters
+from vpnctl.lab.vplspe.flow_events import FlowKey, FlowRoute
 from vpnctl.lab.vplspe.forwarding import Forwarding
+from vpnctl.lab.vplspe.netfilter import Netfilter
 from vpnctl.lab.vplspe.selection import Selection, difference
 from vpnctl.lab.vplspe.selection import select as select_pseudowires
 from vpnctl.lab.vplspe.speaker import Speaker
@@ -43,7 +48,10 @@ class Agent:
         self._forwarding = forwarding
         self._heard: dict[str, dict[NlriKey, VeRoute]] = {}
         self._up: set[str] = set()
+        self._flows: dict[str, dict[FlowKey, FlowRoute]] = {}
         self._selection = Selection((), ())
+        self._netfilter = Netfilter()
+        self._filters = Filters("", {}, ())
         self._unfinished = b""
 
     def run(self, stopping: int) -> None:
@@ -98,18 +106,26 @@ class Agent:
                     _log.warning("session with %s is down: %s", neighbor, reason)
                 self._up.discard(neighbor)
                 self._heard.pop(neighbor, None)
+                self._flows.pop(neighbor, None)
             case Announced(neighbor, route):
                 self._heard.setdefault(neighbor, {})[route.key] = route
             case Withdrawn(neighbor, key):
                 self._heard.get(neighbor, {}).pop(key, None)
+            case FlowAnnounced(neighbor, flow):
+                self._flows.setdefault(neighbor, {})[flow.key] = flow
+            case FlowWithdrawn(neighbor, flow_key):
+                self._flows.get(neighbor, {}).pop(flow_key, None)
 
     def _forget_everything(self) -> None:
         self._heard.clear()
+        self._flows.clear()
         self._up.clear()
         self._unfinished = b""
         self._apply()
 
     def _apply(self) -> None:
+        # First, so that nothing passes unfiltered.
+        self._filter()
         before, now = self._selection, select_pseudowires(self._config, self._heard)
         change = difference(before.pseudowires, now.pseudowires)
         self._forwarding.change(change)
@@ -124,6 +140,20 @@ class Agent:
                 refusal.vpn, refusal.route, refusal.neighbor, refusal.why,
             )  # fmt: skip
         self._write_status()
+
+    def _filter(self) -> None:
+        """Enforce the flow routes that are there now; what cannot be enforced is told."""
+        before, now = self._filters, filters(self._config, self._flows)
+        self._netfilter.change(now.script)
+        self._filters = now
+        for vpn, flows in now.enforced.items():
+            if flows != before.enforced.get(vpn, ()):
+                _log.info("%s: %d flows are enforced", vpn, len(flows))
+        for refusal in sorted(set(now.refusals) - set(before.refusals)):
+            _log.warning(
+                "%s: flow %s of %s is not enforced: %s",
+                refusal.vpn, refusal.route, refusal.neighbor, refusal.why,
+            )  # fmt: skip
 
     def _write_status(self) -> None:
         status = {
@@ -145,9 +175,10 @@ class Agent:
                         for pseudowire in self._selection.pseudowires
                         if pseudowire.vpn == vpn.name
                     ],
+                    "flows": list(self._filters.enforced.get(vpn.name, ())),
                     "refused": [
                         {"route": one.route, "neighbor": one.neighbor, "why": one.why}
-                        for one in self._selection.refusals
+                        for one in (*self._selection.refusals, *self._filters.refusals)
                         if one.vpn == vpn.name
                     ],
                 }

@@ -130,4 +130,4 @@ class PeFile(Shape):
         examples=[["{address: 10.0.0.100, asn: 65000}"]]
     )
     underlay: OneOrMore[Prefix4] | None = None
-    vpns: Annotated[list[VpnEntry], MinLen(1)] = Field(examples=[["{vpn: E1, ...}"]])
+    vpns: list[VpnEntry] = Field(examples=[["{vpn: E1, ...}"]])

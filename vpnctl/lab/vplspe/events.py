@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vpnctl.lab.vplspe.flow_events import FlowKey, FlowRoute, flow_routes
 from vpnctl.lab.vplspe.labels import LabelBlock
 from vpnctl.lab.vplspe.values import Layer2Info, NlriKey, VeRoute
 from vpnctl.model import RouteTarget
@@ -50,7 +51,23 @@ class Withdrawn:
     key: NlriKey
 
 
-Event = SessionUp | SessionDown | Announced | Withdrawn
+@dataclass(frozen=True, slots=True)
+class FlowAnnounced:
+    """A flow route is there, or there is another one in its place."""
+
+    neighbor: str
+    route: FlowRoute
+
+
+@dataclass(frozen=True, slots=True)
+class FlowWithdrawn:
+    """A flow route is gone."""
+
+    neighbor: str
+    key: FlowKey
+
+
+Event = SessionUp | SessionDown | Announced | Withdrawn | FlowAnnounced | FlowWithdrawn
 
 
 def read_event(line: str) -> list[Event]:
@@ -67,7 +84,9 @@ def read_event(line: str) -> list[Event]:
         if said["type"] == "state":
             return list(_state(name, neighbor))
         if said["type"] == "update":
-            return list(_update(name, neighbor["message"].get("update", {})))
+            found = list(_update(name, neighbor["message"].get("update", {})))
+            octets = said.get("body", "").removeprefix("0x")
+            return found + list(_flows(name, bytes.fromhex(octets)))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no event of ExaBGP: {line[:200]}") from error
     return []
@@ -91,6 +110,14 @@ def _update(name: str, update: Mapping[str, Any]) -> Iterator[Event]:
             block = LabelBlock(int(nlri["base"]), int(nlri["offset"]), int(nlri["size"]))
             route = VeRoute(_key(nlri), block, str(next_hop), targets, preference, layer2)
             yield Announced(name, route)
+
+
+def _flows(name: str, body: bytes) -> Iterator[Event]:
+    if not body:
+        return
+    announced, withdrawn = flow_routes(body)
+    yield from (FlowWithdrawn(name, key) for key in withdrawn)
+    yield from (FlowAnnounced(name, route) for route in announced)
 
 
 def _key(nlri: Mapping[str, Any]) -> NlriKey:

@@ -38,8 +38,8 @@ neighbor {neighbor.address} {{
   hold-time {config.hold_time};
   {way}
   capability {{ route-refresh enable; }}
-  family {{ l2vpn vpls; }}
-  api {{ processes [ agent ]; neighbor-changes; receive {{ parsed; update; }} }}
+  family {{ l2vpn vpls; ipv4 flow-vpn; ipv6 flow-vpn; }}
+  api {{ processes [ agent ]; neighbor-changes; receive {{ parsed; consolidate; update; }} }}
   l2vpn {{
 {blocks}
   }}

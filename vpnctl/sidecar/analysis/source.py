@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
@@ -43,12 +44,20 @@ class Source:
     """One file, looked at but not kept open.
 
     ``kind`` and ``size`` (octets) are as the file was at first.
-    Raises `UsageError` if it cannot be read, is empty, or is a disk image that is not raw.
+    Raises `UsageError` if it is no file or block device, cannot be read, is empty, or is a disk
+    image that is not raw.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            mode = path.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+                # It is read more than once; and to open a pipe waits for who writes to it.
+                raise UsageError(
+                    f"{path} is neither a file nor a block device",
+                    hint="name a captured stream or a raw disk image",
+                )
             with path.open("rb") as file:
                 begin = file.read(len(MAGIC))
                 self.size = file.seek(0, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import IO, NamedTuple, cast
 
@@ -23,8 +23,12 @@ MAX_PAYLOAD = MAX_BATCH + MAX_BATCH // 256 + 1024
 _CUT_UP_TO = 3
 _HASH_LOG = 14
 _CHAIN_LOG = 13
-#: One position in so many, as a power of 2, is remembered for distant matches; zstd has 7.
-_LDM_RATE_LOG = 8
+#: One position in so many, as a power of 2, is remembered for distant matches; zstd has 7.  What
+#: shares a bucket of them is looked at one by one: 4 rather than 8.
+_LDM_RATE_LOG = 9
+_LDM_BUCKET_LOG = 2
+#: Parts that are shorter go through zstd together with their neighbours.
+_SMALL = 64 * 1024
 
 
 class Form(IntEnum):
@@ -69,6 +73,7 @@ class Compressor:
                 "hash_log": min(own.hash_log, _HASH_LOG),
                 "chain_log": min(own.chain_log, _CHAIN_LOG),
                 "ldm_hash_rate_log": _LDM_RATE_LOG,
+                "ldm_bucket_size_log": _LDM_BUCKET_LOG,
             }
         parameters = zstandard.ZstdCompressionParameters.from_level(
             options.level,
@@ -85,8 +90,26 @@ class Compressor:
         header = HEADER.pack(batch.form, batch.size)
         if not batch.form.compressed:
             return b"".join((header, *batch.parts))
-        begun = map(self._frame.compress, batch.parts)
+        begun = map(self._frame.compress, _gathered(batch.parts))
         return b"".join((header, *begun, self._frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)))
+
+
+def _gathered(parts: Sequence[bytes | bytearray | memoryview]) -> Iterator[bytes | memoryview]:
+    """``parts`` with neighbours that are small made one.
+
+    Each call of zstd lets go of the interpreter's lock and then waits for it.
+    """
+    small: list[bytes | bytearray | memoryview] = []
+    for part in parts:
+        if len(part) < _SMALL:
+            small.append(part)
+            continue
+        if small:
+            yield b"".join(small)
+            small = []
+        yield memoryview(part)
+    if small:
+        yield b"".join(small)
 
 
 class _TruncatedError(Exception):

@@ -49,12 +49,23 @@ BELIEFS: Mapping[Effort, Measure] = {
 PREFERENCE = 0.05
 #: Another effort must promise this much more than the present one.
 INERTIA = 0.10
-#: Weight of the newest observation of an effort.
-_NEWEST = 0.1
+#: What is learned is a mean over the last so many octets.
+_SPAN = 8 << 20
+#: A belief, and what was learned long ago, weighs as much as so many octets.  The first octets of a
+#: migration are few and meet caches and contexts that nobody has used yet: they tell little.
+_OLD = 64 << 10
+#: What an effort costs is forgotten so many times as fast while it is not made: the next trial
+#: tells more of it than what held seconds ago.
+_AGES = 4
 #: A share is no smaller: something is always sent.
 _LEAST = 1e-6
-#: A batch of each effort not in use is tried once in so many octets of the stream.
-PROBE_EVERY = 256 << 20
+#: Efforts not in use may cost this part of the throughput for being tried.
+TRIALS = 0.01
+_TRIAL = 1 << 20
+#: One is tried after so many octets of the stream at the earliest, and at the latest; a greater one
+#: after so many seconds, as it may only have looked expensive while the processor was busy.
+TRY_EVERY = (16 << 20, 256 << 20)
+TRY_EVERY_S = 4.0
 
 
 def choose(link: float, measures: Mapping[Effort, Measure], present: Effort) -> Effort:
@@ -83,25 +94,27 @@ class Pace:
     """
 
     def __init__(self, beliefs: Mapping[Effort, Measure] = BELIEFS) -> None:
-        self._speeds = {effort: measure.speed for effort, measure in beliefs.items()}
+        #: Seconds for each octet of the stream.
+        self._costs = {effort: _Mean(1 / measure.speed) for effort, measure in beliefs.items()}
         #: Octets after elimination for each of the stream, and after compression for each of those.
-        self._eliminated = beliefs[Effort.ELIMINATE].ratio
-        self._compressed = beliefs[Effort.ALL].ratio / self._eliminated
+        eliminated = beliefs[Effort.ELIMINATE].ratio
+        self._eliminated = _Mean(eliminated)
+        self._compressed = _Mean(beliefs[Effort.ALL].ratio / eliminated)
         self.link: float | None = None
         self.present = Effort.ALL
-        self._measured: set[Effort] = set()
         #: Octets of the stream since each effort was last made.
         self._idle = dict.fromkeys(Effort, 0)
 
     @property
     def measures(self) -> Mapping[Effort, Measure]:
         """What each effort costs and brings, as far as is known."""
+        eliminated = _share(self._eliminated)
         ratios = {
             Effort.NONE: 1.0,
-            Effort.ELIMINATE: self._eliminated,
-            Effort.ALL: self._eliminated * self._compressed,
+            Effort.ELIMINATE: eliminated,
+            Effort.ALL: eliminated * _share(self._compressed),
         }
-        return {effort: Measure(self._speeds[effort], ratios[effort]) for effort in Effort}
+        return {effort: Measure(1 / self._costs[effort].value, ratios[effort]) for effort in Effort}
 
     def worked(
         self, effort: Effort, stream: int, eliminated: int, wire: int, seconds: float
@@ -113,18 +126,17 @@ class Pace:
         """
         for other in self._idle:
             self._idle[other] += stream
+            self._costs[other].fade(stream if other is effort else _AGES * stream)
         self._idle[effort] = 0
         if not stream or seconds <= 0:
             return
-        weight = _NEWEST if effort in self._measured else 1.0
-        self._measured.add(effort)
-        # Times add up, rates do not: means are of seconds per octet.
-        took = weight * seconds / stream + (1 - weight) / self._speeds[effort]
-        self._speeds[effort] = 1 / took
+        self._costs[effort].add(seconds, stream)
         if effort >= Effort.ELIMINATE:
-            self._eliminated = _mean(self._eliminated, eliminated / stream, weight)
+            self._eliminated.fade(stream)
+            self._eliminated.add(eliminated, stream)
         if effort is Effort.ALL and eliminated:
-            self._compressed = _mean(self._compressed, wire / eliminated, weight)
+            self._compressed.fade(eliminated)
+            self._compressed.add(wire, eliminated)
 
     def carried(self, octets: int, seconds: float) -> None:
         """The link took ``octets`` in ``seconds`` while there was always something to send."""
@@ -141,11 +153,50 @@ class Pace:
         """What to do with the next batch."""
         if self.link is None:
             return self.present
-        self.present = choose(self.link, self.measures, self.present)
-        longest = max(self._idle, key=self._idle.__getitem__)
-        return longest if self._idle[longest] >= PROBE_EVERY else self.present
+        measures = self.measures
+        self.present = choose(self.link, measures, self.present)
+        moved = {effort: measure.throughput(self.link) for effort, measure in measures.items()}
+        now, (earliest, latest) = moved[self.present], TRY_EVERY
+        held_up_by_link = now < measures[self.present].speed
+        for effort, idle in self._idle.items():
+            if effort < self.present and held_up_by_link:
+                # Less effort would send more: there is nothing to find out.
+                continue
+            # A trial takes as long as so many octets more take with the present effort.
+            longer = max(now / moved[effort] - 1, 0.0) * _TRIAL
+            worth = min(longer / TRIALS, latest)
+            if effort > self.present:
+                worth = min(worth, TRY_EVERY_S * now)
+            if idle >= max(worth, earliest):
+                return effort
+        return self.present
 
 
-def _mean(old: float, new: float, weight: float) -> float:
-    """A share, updated; above 0, and 1 at most."""
-    return min(max((1 - weight) * old + weight * new, _LEAST), 1.0)
+class _Mean:
+    """A quotient of two sums of which older parts fade.
+
+    ``believed``: its value before anything was added.
+    """
+
+    def __init__(self, believed: float) -> None:
+        self._above = believed * _OLD
+        self._below = float(_OLD)
+
+    @property
+    def value(self) -> float:
+        return self._above / self._below
+
+    def fade(self, octets: int) -> None:
+        """So many octets have gone by."""
+        kept = max(_SPAN / (_SPAN + octets), _OLD / self._below)
+        self._above *= min(kept, 1.0)
+        self._below *= min(kept, 1.0)
+
+    def add(self, above: float, below: int) -> None:
+        self._above += above
+        self._below += below
+
+
+def _share(mean: _Mean) -> float:
+    """A share: above 0, and 1 at most."""
+    return min(max(mean.value, _LEAST), 1.0)

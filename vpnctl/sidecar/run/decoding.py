@@ -13,6 +13,8 @@ from vpnctl.sidecar.wan.messages import Check, Payload
 #: What may be decoded between two checks; a source sends one after each piece that it works on,
 #: and one batch of the codec may come on top.
 _MAX_UNCHECKED = 32 * 1024 * 1024
+#: What holding a piece takes beside its octets, at least; a peer may send many that are empty.
+_PIECE = 4096
 
 
 class Decoding:
@@ -44,10 +46,11 @@ class Decoding:
         octets = self._decoder.rebuild(found)
         self._digest.feed(octets)
         self._held.append(octets)
-        self._size += len(octets)
+        self._size += len(octets) + _PIECE
         if self._size > _MAX_UNCHECKED:
             raise SidecarProtocolError(
-                f"the peer sent {self._size} octets of the guest's stream without a check"
+                f"the peer sent {len(self._held)} pieces of the guest's stream,"
+                f" {sum(map(len, self._held))} octets, without a check"
             )
         return []
 

@@ -40,12 +40,13 @@ from vpnctl.sidecar.wan.messages import (
 class DestinationSidecar:
     """One migration, from `run` to its end.
 
-    ``notice`` is told of visitors that were turned away.  Raises `UsageError` when certificates
-    cannot be used.
+    ``notice`` is told of visitors that were turned away, and of a QEMU that is not there yet.
+    Raises `UsageError` when certificates cannot be used.
     """
 
     def __init__(self, settings: DestinationSettings, notice: Callable[[str], None]) -> None:
         self.settings = settings
+        self._notice = notice
         self._phase = Phase.MEETING
         self._cache = settings.site.open() if settings.site else None
         self._agreed: Agreed | None = None
@@ -95,6 +96,10 @@ class DestinationSidecar:
         outcome = Outcome.FAILED
         try:
             where = await self._listener.open()
+            if not self.settings.qemu.exists():
+                self._notice(
+                    f"no QEMU listens at {self.settings.qemu} yet: start it before the source comes"
+                )
             async with self._lifeline.kept():
                 ready(where)
                 await self._lifeline.connect()

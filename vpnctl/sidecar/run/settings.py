@@ -8,7 +8,7 @@ from pathlib import Path
 from vpnctl.errors import UsageError
 from vpnctl.sidecar.elimination import Options, SiteCache
 from vpnctl.sidecar.wan.address import Address, check_plain
-from vpnctl.sidecar.wan.lifeline import Limits
+from vpnctl.sidecar.wan.limits import Limits
 from vpnctl.sidecar.wan.tls import Tls
 
 #: A destination refuses a source that asks for more memory, in octets.

@@ -44,10 +44,13 @@ _LOOK_S = 1.0
 class SourceSidecar:
     """One migration, from `run` to its end.
 
-    Raises `UsageError` when certificates or paths cannot be used.
+    ``notice`` is told why the other site is not met, while it is tried again.  Raises `UsageError`
+    when certificates or paths cannot be used.
     """
 
-    def __init__(self, settings: SourceSettings) -> None:
+    def __init__(
+        self, settings: SourceSettings, notice: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.settings = settings
         self._phase = Phase.MEETING
         self._agreement = SourceAgreement(
@@ -64,6 +67,7 @@ class SourceSidecar:
             settings.limits,
             TokenBucket(rate, time.monotonic()),
             MessageReader(DESTINATION_SAYS, max_payload=0),
+            notice,
         )
         self._intake: Intake | None = None
         self._began: float | None = None

@@ -67,10 +67,15 @@ class Steering:
 
     def link(self, octets: int, busy_s: float, now: float) -> None:
         """The link has carried ``octets`` so far, and had something to carry for ``busy_s``."""
-        elapsed = now - self._then
-        if self._pace is None or elapsed < _LOOK_S:
+        if self._pace is None:
             return
+        elapsed = now - self._then
         carried, busy = octets - self._octets, busy_s - self._busy_s
+        # A link that is fast tells so early, and each moment spent on making less of the stream
+        # counts.
+        telling = self._pace.link is None and carried >= _TELLING
+        if elapsed < _LOOK_S and not telling:
+            return
         if busy >= _BUSY * elapsed:
             self._pace.carried(carried, busy)
         elif carried >= _TELLING:

@@ -12,11 +12,12 @@ that outlives the TCP connections it goes over.
     pace         how large segments are, how much may wait, at the speed of the link
     digest       the running digest over a guest's stream that both ends compare
     greeting     what each side says first; address: where it is
+    limits       what a migration may take; inbox: messages that wait to be taken
     -- all above is pure: no sockets, no clocks --
     tls          both certificates required, names checked
     stream       a non-blocking socket, plain or TLS, that never holds more than one record
     lifeline     keeps a transfer going over as many connections as it takes
-    meeting      who dials and who listens, and gives it connections
+    meeting      who dials and who listens, and gives it connections (met)
 
 The protocol, version 1.  Numbers are big-endian.  A connection begins in each direction with the
 eight octets ``vpnside`` and the version; records follow (`records`).  The one who dials greets

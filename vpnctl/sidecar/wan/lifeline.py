@@ -6,10 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
 
 from vpnctl.errors import SidecarError, SidecarProtocolError, VpnctlError
 from vpnctl.sidecar.wan.bucket import TokenBucket
@@ -20,86 +17,18 @@ from vpnctl.sidecar.wan.connection import (
     PeerAborted,
     PeerLeft,
 )
-from vpnctl.sidecar.wan.greeting import Greeting
-from vpnctl.sidecar.wan.messages import Message, MessageReader, Payload, Return, encode
+from vpnctl.sidecar.wan.inbox import Inbox
+from vpnctl.sidecar.wan.limits import Limits, Traffic
+from vpnctl.sidecar.wan.messages import Message, MessageReader, encode
+from vpnctl.sidecar.wan.met import CutError, Meeting, Met
 from vpnctl.sidecar.wan.pace import Pace
 from vpnctl.sidecar.wan.stream import Stream
 from vpnctl.sidecar.wan.transfer import Transfer
 
-#: Reading stops while so many octets of messages wait to be taken.
-_INBOX = 2 * 1024 * 1024
 #: Seconds that the last words of either side are given.
 _LAST_WORDS_S = 2.0
 #: Seconds that a side which has said everything waits for the other's goodbye.
 _GOODBYE_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a migration may take.
-
-    ``window``: octets kept until the peer acknowledges them; ``queue``: octets that wait to be
-    sent before the source's QEMU has to; ``connect_s``: seconds to meet the peer at first, None to
-    wait for ever; ``resume_s``: seconds after a cut within which the connection must be made
-    again; ``keepalive_s``: seconds of silence after which each side says that it is there; a peer
-    that was silent for three times as long is given up.
-    """
-
-    window: int = 32 * 1024 * 1024
-    queue: int = 256 * 1024
-    connect_s: float | None = 30.0
-    resume_s: float = 60.0
-    keepalive_s: float = 3.0
-
-    @property
-    def silence_s(self) -> float:
-        return 3 * self.keepalive_s
-
-
-@dataclass(slots=True)
-class Traffic:
-    """Of all connections of a migration so far.
-
-    ``sent`` and ``received``: octets of records (TLS adds 22 for each 16 KiB and some 3,000 for
-    each connection); ``cuts``: connections lost; ``cut_s``: seconds without one.
-    """
-
-    sent: int = 0
-    received: int = 0
-    cuts: int = 0
-    cut_s: float = 0.0
-
-
-class CutError(Exception):
-    """A connection is of no more use, or was not made; the next one may be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Met:
-    """A connection on which the peer has greeted; ``rest``: what the peer said behind its greeting,
-    to be read once the connection is open."""
-
-    stream: Stream
-    connection: Connection
-    peer: Greeting
-    rest: Iterator[ConnectionEvent]
-
-
-class Meeting(Protocol):
-    """Where connections come from, see `vpnctl.sidecar.wan.meeting`."""
-
-    async def meet(self, received: int) -> Met:
-        """The next connection; ``received``: octets of the peer's stream that have arrived.
-
-        Raises `CutError` when there was none and to try again makes sense, `SidecarError` when
-        not.
-        """
-
-    async def replaced(self) -> None:
-        """Return when the peer has come again, because it lost the present connection."""
-
-    async def close(self) -> None:
-        """Meet nobody any more."""
 
 
 def incarnation() -> str:
@@ -110,6 +39,7 @@ def incarnation() -> str:
 class Lifeline:
     """One end of a migration's transfer: `send` and `receive` while it is `kept`.
 
+    ``notice`` is told why the peer is not met, while it is tried again.
     Whatever waits here raises the reason, a `SidecarError` or what `abort` was given, once the
     migration has failed.
     """
@@ -120,6 +50,7 @@ class Lifeline:
         limits: Limits,
         bucket: TokenBucket,
         reader: MessageReader,
+        notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.limits = limits
         self.traffic = Traffic()
@@ -127,11 +58,10 @@ class Lifeline:
         self.connected = False
         self._meeting = meeting
         self._bucket = bucket
-        self._reader = reader
+        self._inbox = Inbox(reader)
+        self._notice = notice
         self._pace = Pace()
         self._connection: Connection | None = None
-        self._inbox: deque[tuple[Message, int]] = deque()
-        self._inbox_size = 0
         self._failure: VpnctlError | None = None
         self._leaving = False
         self._staying = False
@@ -195,8 +125,7 @@ class Lifeline:
         """The next message of the peer; those that came before a failure come first."""
         while not self._inbox:
             await self._until(lambda: bool(self._inbox))
-        message, size = self._inbox.popleft()
-        self._inbox_size -= size
+        message = self._inbox.take()
         self._tell()
         return message
 
@@ -214,8 +143,7 @@ class Lifeline:
         """All was heard: keep connections only until we were heard, too, and the peer says goodbye
         or does not come back; what it says beside is dropped."""
         self._staying = True
-        self._inbox.clear()
-        self._inbox_size = 0
+        self._inbox.shut()
         self._tell()
 
     async def _abort(self, error: VpnctlError) -> None:
@@ -277,8 +205,13 @@ class Lifeline:
         try:
             while True:
                 try:
-                    return await self._meeting.meet(self.transfer.received)
+                    met = await self._meeting.meet(self.transfer.received)
+                    self._why_not = ""
+                    return met
                 except CutError as error:
+                    # Once, and when it changes: it is tried every other second.
+                    if str(error) != self._why_not:
+                        self._notice(f"the other site is not there, trying again: {error}")
                     self._why_not = str(error)
         finally:
             self._tell()
@@ -380,7 +313,7 @@ class Lifeline:
             self._tell()
             events = met.rest
             while not self._handle(events):
-                await self._until(lambda: self._inbox_size < _INBOX)
+                await self._until(lambda: not self._inbox.full)
                 events = met.connection.receive(await self._receive(met.stream))
         except VpnctlError as error:
             self._fail(error)
@@ -388,7 +321,7 @@ class Lifeline:
 
     def _take_waiting(self, met: Met) -> None:
         """What arrived on a connection before it was given up need not be sent again."""
-        while self._inbox_size < _INBOX and (octets := met.stream.receive_waiting()):
+        while not self._inbox.full and (octets := met.stream.receive_waiting()):
             self.traffic.received += len(octets)
             self._handle(met.connection.receive(octets))
 
@@ -408,13 +341,8 @@ class Lifeline:
         left = False
         for event in events:
             match event:
-                case Arrived() if self._staying:
-                    pass
                 case Arrived():
-                    for message in self._reader.feed(event.octets):
-                        size = _size(message)
-                        self._inbox.append((message, size))
-                        self._inbox_size += size
+                    self._inbox.put(event.octets)
                 case PeerAborted():
                     raise SidecarError(
                         f"the other site gave up: {event.reason}",
@@ -446,12 +374,6 @@ class Lifeline:
     def _tell(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-def _size(message: Message) -> int:
-    """Octets that a message takes while it waits."""
-    held = len(message.octets) if isinstance(message, Payload | Return) else 0
-    return held + 64
 
 
 async def _cancelled(*tasks: asyncio.Task[None]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from vpnctl.errors import SidecarError, SidecarProtocolError
@@ -19,7 +21,7 @@ from vpnctl.sidecar.wan.connection import (
     PeerGreeted,
 )
 from vpnctl.sidecar.wan.greeting import Greeting
-from vpnctl.sidecar.wan.lifeline import CutError, Met
+from vpnctl.sidecar.wan.met import CutError, Met
 from vpnctl.sidecar.wan.stream import Stream
 from vpnctl.sidecar.wan.tls import Tls, check_name, explain
 
@@ -28,7 +30,8 @@ _ATTEMPT_S = 10.0
 #: Seconds between attempts: none at first, then twice as many each time.
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
-#: Visitors that may be shaking hands at the same time; more are turned away.
+#: Visitors that may be shaking hands at the same time; when there are more, the oldest of the host
+#: that has most of them is sent away: who comes to block the door blocks himself.
 _MOST_VISITORS = 16
 
 
@@ -46,7 +49,7 @@ class Dialer:
         self._pause = 0.0
 
     async def meet(self, received: int) -> Met:
-        """See `vpnctl.sidecar.wan.lifeline.Meeting`."""
+        """See `vpnctl.sidecar.wan.met.Meeting`."""
         await asyncio.sleep(self._pause)
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
         try:
@@ -111,7 +114,8 @@ class Listener:
         self._notice = notice
         self._listener: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
-        self._visitors: set[asyncio.Task[None]] = set()
+        # Who is shaking hands, and from which host; the oldest first.
+        self._visitors: dict[asyncio.Task[None], str] = {}
         # The source's latest connection, until `meet` takes it.
         self._latest: Met | None = None
         self._came = asyncio.Event()
@@ -140,7 +144,7 @@ class Listener:
         return Address(host, listener.getsockname()[1])
 
     async def meet(self, received: int) -> Met:
-        """See `vpnctl.sidecar.wan.lifeline.Meeting`."""
+        """See `vpnctl.sidecar.wan.met.Meeting`."""
         await self._came.wait()
         self._came.clear()
         met, self._latest = self._latest, None
@@ -149,7 +153,7 @@ class Listener:
         return met
 
     async def replaced(self) -> None:
-        """See `vpnctl.sidecar.wan.lifeline.Meeting`."""
+        """See `vpnctl.sidecar.wan.met.Meeting`."""
         await self._came.wait()
 
     async def close(self) -> None:
@@ -174,11 +178,22 @@ class Listener:
                 await asyncio.sleep(_FIRST_PAUSE_S)
                 continue
             if len(self._visitors) >= _MOST_VISITORS:
-                plain.close()
-                continue
+                self._make_room()
             visit = asyncio.create_task(self._visit(plain, str(Address(*where[:2]))))
-            self._visitors.add(visit)
-            visit.add_done_callback(self._visitors.discard)
+            self._visitors[visit] = where[0]
+            visit.add_done_callback(functools.partial(self._left, plain))
+
+    def _make_room(self) -> None:
+        ((crowd, _),) = Counter(self._visitors.values()).most_common(1)
+        oldest = next(visit for visit, host in self._visitors.items() if host == crowd)
+        del self._visitors[oldest]
+        oldest.cancel()
+
+    def _left(self, plain: socket.socket, visit: asyncio.Task[None]) -> None:
+        self._visitors.pop(visit, None)
+        if visit.cancelled():
+            # It may not even have begun, and nobody else would close this.
+            plain.close()
 
     async def _visit(self, plain: socket.socket, where: str) -> None:
         """Shake hands with one visitor; if it is the source, `meet` gives it."""

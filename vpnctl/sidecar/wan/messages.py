@@ -133,8 +133,8 @@ class MessageReader:
             )
             if kind in expected
         }
-        self._parts: list[bytes | memoryview] = []
-        self._have = 0
+        # Of an incomplete message; copied, as a view of one octet would keep all it is a view of.
+        self._held = bytearray()
         self._need = HEADER.size
         self._over = False
 
@@ -145,11 +145,13 @@ class MessageReader:
 
         Raises `SidecarProtocolError` on anything else.
         """
-        self._parts.append(octets)
-        self._have += len(octets)
-        if self._have < self._need:
-            return
-        stream = memoryview(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+        whole: bytes | bytearray | memoryview = octets
+        if self._held or len(octets) < self._need:
+            self._held += octets
+            if len(self._held) < self._need:
+                return
+            whole, self._held = self._held, bytearray()
+        stream = memoryview(whole)
         position = 0
         self._need = HEADER.size
         while len(stream) - position >= HEADER.size:
@@ -171,8 +173,7 @@ class MessageReader:
             position = begin + length
             self._over = kind in (Kind.END, Kind.VERDICT)
             yield _decode(kind, stream[begin:position])
-        self._parts = [bytes(stream[position:])] if position < len(stream) else []
-        self._have = len(stream) - position
+        self._held += stream[position:]
 
 
 def _decode(kind: Kind, body: memoryview) -> Message:

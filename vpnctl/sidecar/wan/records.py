@@ -82,8 +82,7 @@ class RecordReader:
     """
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._have = 0
+        self._held = bytearray()
         self._need = len(PREFACE)
         self._begun = False
 
@@ -92,12 +91,14 @@ class RecordReader:
 
         Raises `SidecarProtocolError` on anything that is no record of this version.
         """
-        self._parts.append(octets)
-        self._have += len(octets)
-        # What is missing of a long record is collected, and joined once, when all of it is here.
-        if self._have < self._need:
-            return
-        stream = memoryview(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+        whole: bytes | bytearray = octets
+        # What is missing of a long record is collected until all of it is here.
+        if self._held or len(octets) < self._need:
+            self._held += octets
+            if len(self._held) < self._need:
+                return
+            whole, self._held = self._held, bytearray()
+        stream = memoryview(whole)
         position = 0
         if not self._begun:
             _check_preface(bytes(stream[: len(PREFACE)]))
@@ -121,8 +122,7 @@ class RecordReader:
                 )
             position = end
             yield Record(kind, offset, payload)
-        self._parts = [bytes(stream[position:])] if position < len(stream) else []
-        self._have = len(stream) - position
+        self._held += stream[position:]
 
 
 def _check_preface(octets: bytes) -> None:

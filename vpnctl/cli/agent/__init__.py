@@ -1,0 +1,1 @@
+"""The commands of ``vpnctl agent``, one file each."""

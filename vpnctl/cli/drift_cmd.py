@@ -1,0 +1,70 @@
+"""``vpnctl drift``: where managed routers differ from what they shall have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vpnctl.cli.change import ASKING_ROUTERS_S, ROUTERS_S
+from vpnctl.cli.client import Client
+from vpnctl.cli.command import ROUTERS_PANEL, command
+from vpnctl.cli.completers import complete_peer
+from vpnctl.cli.decode import decode_all
+from vpnctl.cli.output import Format, Output, paint, print_document
+from vpnctl.cli.text import router_lines
+from vpnctl.controller.views import Drift, RouterPlan
+
+RoutersArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ROUTER]...", help="Only these; all managed ones.", autocompletion=complete_peer
+    ),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    @command(
+        app,
+        "drift",
+        panel=ROUTERS_PANEL,
+        examples=[
+            ("vpnctl drift", "what somebody has changed of ours, at any router"),
+            ("vpnctl drift pe-c2a --fix", "give it what it shall have"),
+            ("vpnctl drift -o json", "for a nightly job, which it also tells by exit code 1"),
+        ],
+    )
+    def drift(
+        ctx: typer.Context,
+        routers: RoutersArgument = None,
+        fix: Annotated[
+            bool, typer.Option("--fix", help="Give them what they shall have, one by one.")
+        ] = False,
+        output: Output = Format.TABLE,
+    ) -> None:
+        """Compare what managed routers have of ours with what they shall have; 1 if it differs."""
+        body = {"routers": routers or [], "fix": fix}
+        wait_s = ROUTERS_S if fix else ASKING_ROUTERS_S
+        answer = Client(ctx.obj).post("drift", body, wait_s=wait_s)["drift"]
+        found = decode_all(Drift, answer)
+        if output.for_people:
+            print("\n".join(_lines(found, None if output is Format.WIDE else 40)))
+        else:
+            print_document({"drift": answer}, output)
+        if any(one.trouble or (one.diff and not one.fixed) for one in found):
+            raise typer.Exit(1)
+
+
+def _lines(drifts: tuple[Drift, ...], most: int | None) -> list[str]:
+    lines = [] if drifts else ["no router is managed: network.yaml gives none `netconf:` or `frr:`"]
+    for one in drifts:
+        if one.diff or one.trouble:
+            shown = RouterPlan(one.router, one.platform, one.diff)
+            lines += router_lines([shown], most) if one.diff else []
+            if one.trouble:
+                lines.append(f"{paint('!', 'red')} {one.router}  {one.trouble}")
+            if one.fixed:
+                lines.append(f"  {one.router}  {paint('fixed', 'green')}")
+        else:
+            lines.append(f"  {one.router}  as it shall be")
+    return lines

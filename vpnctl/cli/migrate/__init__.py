@@ -1,0 +1,1 @@
+"""The commands of ``vpnctl migrate``, one file each."""

@@ -1,0 +1,45 @@
+"""How the commands of ``vpnctl migrate`` reach the agents: ``--agents``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from vpnctl.cli.agent.asking import certificates_of, read_agents
+from vpnctl.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from vpnctl.migration.coordinator import Coordinator
+
+_Answer = TypeVar("_Answer")
+
+Agents = Annotated[
+    Path,
+    typer.Option(
+        "--agents",
+        envvar="VPNCTL_AGENTS",
+        help="YAML file with the agents of all sites.",
+        show_default="agents.yaml",
+    ),
+]
+MachineName = Annotated[str, typer.Argument(help="The machine, or its migration.")]
+
+
+def coordinate(
+    settings: Settings, agents: Path, work: Callable[[Coordinator], Awaitable[_Answer]]
+) -> _Answer:
+    """What ``work`` gives; raises what it raises."""
+    import asyncio
+
+    from vpnctl.migration.coordinator import Coordinator
+
+    peers = read_agents(agents)
+
+    async def run() -> _Answer:
+        async with Coordinator(peers, certificates_of(settings)) as coordinator:
+            return await work(coordinator)
+
+    return asyncio.run(run())

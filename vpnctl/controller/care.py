@@ -1,0 +1,160 @@
+"""What an operator asks about the managed routers, beside changing the policy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from typing import TypeVar
+
+from vpnctl.controller import views
+from vpnctl.controller.sessions import Sessions
+from vpnctl.controller.work import Work
+from vpnctl.errors import HostKeyError, NotFoundError, UsageError, VpnctlError
+from vpnctl.model import InUse, Pe
+from vpnctl.planning.plan import Plan, RouterPlan
+from vpnctl.provisioning import looking
+from vpnctl.provisioning.journal import RouterChange
+from vpnctl.provisioning.rendered import Rendered
+
+_Thing = TypeVar("_Thing")
+_Result = TypeVar("_Result")
+
+
+class Care(Sessions):
+    """A controller's routers, looked after."""
+
+    async def drift(self, routers: Iterable[str] = (), *, fix: bool) -> tuple[views.Drift, ...]:
+        """Where managed routers, all unless named, differ from what they shall have of ours.
+
+        ``fix``: make them have it, one by one, each by a transaction of its own.
+        """
+        if not fix:
+            return await self._drifts(routers)
+        async with self._lock:
+            return tuple([await self._fixed(drift) for drift in await self._drifts(routers)])
+
+    async def _drifts(self, routers: Iterable[str]) -> tuple[views.Drift, ...]:
+        pes = self._managed(routers)
+        render = self._routers.renderer()
+        shall = [
+            (pe, render(intent, None))
+            for pe in pes
+            if (intent := self._routers.intent(pe.name)) is not None
+        ]
+        return await _each(shall, self._drift_at)
+
+    async def _drift_at(self, one: tuple[Pe, Rendered]) -> views.Drift:
+        pe, shall = one
+        diff, trouble = await self._difference(pe, shall)
+        return views.Drift(pe.name, pe.platform, diff, trouble)
+
+    async def _difference(self, pe: Pe, shall: Rendered) -> tuple[str, str]:
+        """What loading it would change at a router, or why that cannot be said."""
+        try:
+            return await looking.difference(self._routers.open(pe, shall.format), shall), ""
+        except VpnctlError as error:
+            return "", error.message
+
+    async def _fixed(self, drift: views.Drift) -> views.Drift:
+        if not drift.diff:
+            return drift
+        pe = self._network.pes[drift.router]
+        work = await asyncio.to_thread(self._routers.work_at, pe)
+        try:
+            self._routers.refuse_in_doubt(work)
+            await work.put_in_force()
+            await work.decide()
+            await work.transaction.confirm()
+        except VpnctlError as error:
+            self._routers.keep_an_eye_on(work)
+            return replace(drift, trouble=error.message)
+        self._hub.tell("router", pe.name, "drift fixed")
+        return replace(drift, fixed=True)
+
+    async def doctor(self, routers: Iterable[str] = ()) -> tuple[views.Checkup, ...]:
+        """Whether each managed router, all unless named, can be configured; one row per check."""
+        return await _each(self._managed(routers), self._checkup)
+
+    async def _checkup(self, pe: Pe) -> views.Checkup:
+        rows: list[views.Check] = []
+        try:
+            intent = self._routers.intent(pe.name)
+            rendered = self._routers.renderer()(intent, None) if intent is not None else None
+            rows.append(views.Check("templates", True, pe.platform))
+        except VpnctlError as error:
+            rows.append(views.Check("templates", False, error.message, error.hint))
+            rendered = None
+        try:
+            form = rendered.format if rendered is not None else ""
+            probe = await looking.probe(self._routers.open(pe, form))
+        except VpnctlError as error:
+            name = "host key" if isinstance(error, HostKeyError) else "session"
+            rows.append(views.Check(name, False, error.message, error.hint))
+        else:
+            missing = ", ".join(probe.missing)
+            may = f"{pe.name}: the user may not change the configuration"
+            rows += [
+                views.Check("session", True, probe.version),
+                views.Check("host key", True, probe.host_key or "none is needed"),
+                views.Check("rights", True, "may change the configuration")
+                if probe.rights
+                else views.Check("rights", False, may, "give the user the rights to configure"),
+                views.Check("capabilities", True, f"{len(probe.capabilities)} told")
+                if not missing
+                else views.Check(
+                    "capabilities", False, f"missing: {missing}", "enable them at the router"
+                ),
+            ]
+        state = self._peers.states.get(pe.name)
+        up = pe.name in self._engine.by_peer
+        told = state.state if state is not None else "not configured"
+        hint = "" if up else f"see 'vpnctl show peers': {state.reason if state else ''}"
+        rows.append(views.Check("BGP session", up, told, hint.removesuffix(": ")))
+        return views.Checkup(pe.name, pe.platform, all(row.ok for row in rows), tuple(rows))
+
+    async def _uses(self, pe: Pe) -> tuple[InUse, ...]:
+        """The numbers that a router's configuration has, without what is ours in it."""
+        from vpnctl.provisioning.inuse import in_use  # late, as the drivers are
+
+        intent = self._routers.intent(pe.name)
+        owned: tuple[str, ...] = ()
+        if intent is not None:
+            owned = self._routers.renderer()(intent, None).owned
+        profile = self._routers.profile(pe)
+        found = await looking.configuration(self._routers.open(pe, profile.format))
+        return await asyncio.to_thread(in_use, profile, found, owned)
+
+    def _managed(self, routers: Iterable[str]) -> tuple[Pe, ...]:
+        """The managed routers of these names, all for none; raises `NotFoundError`."""
+        known = {name: pe for name, pe in self._network.pes.items() if pe.managed}
+        wanted = tuple(routers)
+        for name in wanted:
+            if name in self._network.pes and name not in known:
+                raise UsageError(
+                    f"{name} is not managed: network.yaml does not say how to log in",
+                    hint=f"add `netconf:` or `frr:` to {name}, see docs/provisioning.md",
+                )
+            if name not in known:
+                named = ", ".join(sorted(known)) or "none"
+                raise NotFoundError(
+                    f"no router is called {name!r}", hint=f"managed routers: {named}"
+                )
+        return tuple(known[name] for name in wanted or sorted(known))
+
+    async def _with_routers(self, shown: Plan, work: Work | None) -> Plan:
+        """A plan with what would be configured at each router, asked of the router itself."""
+        if work is None:
+            return shown
+        plans = await _each(work.changes, lambda change: self._router_plan(work, change))
+        return replace(shown, routers=plans)
+
+    async def _router_plan(self, work: Work, change: RouterChange) -> RouterPlan:
+        diff, trouble = await self._difference(work.pes[change.router], change.after)
+        return RouterPlan(change.router, change.after.platform, diff, trouble)
+
+
+async def _each(
+    things: Iterable[_Thing], work: Callable[[_Thing], Awaitable[_Result]]
+) -> tuple[_Result, ...]:
+    return tuple(await asyncio.gather(*map(work, things)))

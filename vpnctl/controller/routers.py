@@ -1,0 +1,256 @@
+"""The routers that the controller configures itself: what they have, and work left at them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from vpnctl.controller.work import KIND, OpenRouter, Work, begin, taken_up
+from vpnctl.errors import NotFoundError, OutcomeUnknownError, ProvisioningError, VpnctlError
+from vpnctl.model import Network, Pe, Ruleset
+from vpnctl.provisioning.driver import Driver
+from vpnctl.provisioning.intent import RouterIntent, intents
+from vpnctl.provisioning.journal import Phase, RouterChange
+from vpnctl.provisioning.profile import Profile
+from vpnctl.provisioning.rendered import Rendered
+from vpnctl.provisioning.transaction import Patience
+from vpnctl.store import Store
+
+#: Where an operator's own platforms are, in the policy directory.
+TEMPLATES = "router_templates"
+
+
+def open_by_access(pe: Pe, form: str) -> Driver:
+    """A session by what the policy says about access; not connected yet."""
+    # Imported late: the libraries cost memory, and a controller without such routers needs none.
+    from vpnctl.provisioning.drivers import open_driver
+
+    return open_driver(pe, form)
+
+
+class Routers:
+    """What every managed router has of ours, and how it gets something else.
+
+    A network without managed routers costs nothing here but looking whether it has some.
+    ``on_unfinished`` is called when there is work to be resumed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        policies: Path,
+        open_router: OpenRouter,
+        *,
+        clock: Callable[[], int],
+        on_unfinished: Callable[[], None],
+        patience: Patience | None = None,
+    ) -> None:
+        self._store = store
+        self._templates = policies / TEMPLATES
+        self._open = open_router
+        self._clock = clock
+        self._on_unfinished = on_unfinished
+        self._patience = patience or Patience()
+        self._have: dict[str, RouterIntent] = {}
+        self._pes: dict[str, Pe] = {}
+        self._seen: tuple[Network | None, bool] = (None, False)
+        self.unfinished: list[Work] = []
+
+    # What they have
+
+    def take_up(self, ruleset: Ruleset) -> None:
+        """Go on from the routers having what a ruleset says; whether they do shows the drift."""
+        if self._manages(ruleset.network):
+            self._have = dict(intents(ruleset))
+            self._pes = {name: ruleset.network.pes[name] for name in self._have}
+
+    def warm_up(self) -> None:
+        """Load what sessions and rendering need, before somebody waits for it: half a second."""
+        if self._have:
+            self.renderer()
+            for pe in {pe.platform: pe for pe in self._pes.values()}.values():
+                with suppress(VpnctlError):  # it is told when the session is needed
+                    self._open(pe, "")
+
+    def _manages(self, network: Network) -> bool:
+        if self._seen[0] is not network:
+            self._seen = network, any(pe.managed for pe in network.pes.values())
+        return self._seen[1]
+
+    def intents(self, ruleset: Ruleset) -> Mapping[str, RouterIntent]:
+        """What every managed router of a ruleset shall have."""
+        return intents(ruleset) if self._manages(ruleset.network) else {}
+
+    def renderer(self) -> Callable[[RouterIntent | None, RouterIntent | None], Rendered]:
+        """What gives an intent, and what there was before it, in the router's own language.
+
+        It knows the platforms as they are on disk now, and raises `RenderError`.
+        """
+        from vpnctl.provisioning.profile_files import read_profiles  # late, as the drivers are
+        from vpnctl.provisioning.rendering import render
+
+        profiles = read_profiles(self._templates)
+        return lambda shall, before: render(shall, before, profiles)
+
+    def profile(self, pe: Pe) -> Profile:
+        """What a router's platform can do; raises `NotFoundError`."""
+        from vpnctl.provisioning.profile_files import read_profiles
+
+        platform = read_profiles(self._templates).get(pe.platform)
+        if platform is None:
+            raise NotFoundError(
+                f"{pe.name}: there are no router templates for {pe.platform!r}",
+                hint="router_templates/README.md says how to add a platform",
+            )
+        return platform.profile
+
+    def open(self, pe: Pe, form: str) -> Driver:
+        """A session with a router, not connected yet; ``form`` as in `Rendered`."""
+        return self._open(pe, form)
+
+    # Giving them something else
+
+    def concerned(self, network: Network) -> bool:
+        """Whether a change to ``network`` may be one to routers; costs nothing where none is."""
+        return bool(self._have) or self._manages(network)
+
+    def work(self, ruleset: Ruleset) -> Work | None:
+        """What has to be done so that the routers have what ``ruleset`` says, if anything.
+
+        Raises `RenderError` where a router cannot have it.  A router that is not managed any more
+        keeps what it has; one that is not in the network any more loses what was ours.
+        """
+        network = ruleset.network
+        shall = self.intents(ruleset)
+        left_alone = {name for name in self._have if name in network.pes and name not in shall}
+        differing = [
+            name
+            for name in sorted({*self._have, *shall} - left_alone)
+            if self._have.get(name) != shall.get(name)
+        ]
+        if not differing:
+            return None
+        render = self.renderer()
+        changes = [
+            RouterChange(
+                name,
+                after=render(shall.get(name), self._have.get(name)),
+                before=render(self._have.get(name), shall.get(name)),
+            )
+            for name in differing
+        ]
+        pes = {name: network.pes[name] if name in shall else self._pes[name] for name in differing}
+        return begin(
+            self._store,
+            changes,
+            pes,
+            {name: shall.get(name) for name in differing},
+            self._open,
+            clock=self._clock,
+            patience=self._patience,
+        )
+
+    def intent(self, router: str) -> RouterIntent | None:
+        """What a router should have by now."""
+        return self._have.get(router)
+
+    def work_at(self, pe: Pe) -> Work:
+        """What has to be done so that one router has what it should have already."""
+        shall = self._have[pe.name]
+        rendered = self.renderer()(shall, None)
+        change = RouterChange(pe.name, rendered, rendered)
+        return begin(
+            self._store,
+            [change],
+            {pe.name: pe},
+            {pe.name: shall},
+            self._open,
+            clock=self._clock,
+            patience=self._patience,
+        )
+
+    def announced_by(self, work: Work) -> Mapping[str, list[list[bytes]]]:
+        """The export targets of every endpoint that a work creates, by router."""
+        created: dict[str, list[list[bytes]]] = {}
+        for name, intent in work.shall.items():
+            if intent is not None:
+                had = self._have.get(name)
+                known = {one.name for one in had.attachments} if had is not None else set()
+                for one in intent.attachments:
+                    if one.name not in known:
+                        targets = [target.octets for target in one.export_targets]
+                        created.setdefault(name, []).append(targets)
+        return created
+
+    def refuse_in_doubt(self, work: Work) -> None:
+        """Refuse work at a router of which nobody knows what it has."""
+        doubtful = {name for other in self.unfinished for name in other.routers} & work.routers
+        if doubtful:
+            raise OutcomeUnknownError(
+                f"in doubt since an earlier change: {', '.join(sorted(doubtful))}",
+                hint="it is asked again every few seconds; 'vpnctl doctor' tells what is wrong",
+            )
+
+    def took(self, work: Work, network: Network) -> None:
+        """The routers have what a work gave them."""
+        for name, intent in work.shall.items():
+            if intent is None:
+                self._have.pop(name, None)
+                self._pes.pop(name, None)
+            else:
+                self._have[name] = intent
+        for name in list(self._have):
+            pe = network.pes.get(name)
+            if pe is not None and pe.managed:
+                self._pes[name] = pe
+            else:  # left to somebody else from now on
+                del self._have[name], self._pes[name]
+
+    # What was left undone
+
+    async def find_unfinished(self) -> None:
+        """Take up what an earlier controller has begun at routers and not ended."""
+        for operation in await asyncio.to_thread(self._store.pending):
+            if operation.kind == KIND:
+                work = await asyncio.to_thread(
+                    taken_up, self._store, operation, self._open, patience=self._patience
+                )
+                self.unfinished.append(work)
+
+    def keep_an_eye_on(self, work: Work) -> None:
+        """Resume a work later if it was begun and has not ended."""
+        begun = work.transaction.phase is not None
+        if begun and not work.transaction.finished and work not in self.unfinished:
+            self.unfinished.append(work)
+            self._on_unfinished()
+
+    async def resume(self) -> list[tuple[Work, ProvisioningError | None]]:
+        """Try once to end everything that is unfinished.
+
+        Gives what ended, or failed where it had been decided, with the reason.
+        """
+        ended = []
+        for work in list(self.unfinished):
+            failure = None
+            if work.transaction.phase is not Phase.DECIDED:
+                # It is repeated until all is settled, and changes wait meanwhile.
+                work.transaction.be_brief()
+            try:
+                await work.transaction.resume()
+            except ProvisioningError as error:
+                failure = error
+            if work.transaction.finished:
+                self.unfinished.remove(work)
+            ended.append((work, failure))
+        return ended
+
+    @property
+    def in_doubt(self) -> Mapping[str, str]:
+        """Why, by router in doubt."""
+        return {
+            name: error.message
+            for work in self.unfinished
+            for name, error in work.transaction.in_doubt.items()
+        }

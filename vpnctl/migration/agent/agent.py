@@ -1,0 +1,218 @@
+"""The agent of a site: what its HTTP face asks for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from vpnctl.errors import MigrationError, NotFoundError, UsageError
+from vpnctl.migration.agent.arriving import Arriving
+from vpnctl.migration.agent.departing import Departing
+from vpnctl.migration.agent.facts import machine_facts, site_facts
+from vpnctl.migration.agent.messages import (
+    ArrivalReady,
+    ArrivalRequest,
+    MachineFacts,
+    MachineView,
+    MigrateRequest,
+    MigrationView,
+    OfferAnswer,
+    SiteFacts,
+)
+from vpnctl.migration.agent.peer import LONG_S, AgentClient
+from vpnctl.migration.agent.settings import AgentSettings
+from vpnctl.migration.agent.site import Site
+from vpnctl.migration.commit import Arrival, Departure
+from vpnctl.migration.definition import Definition
+from vpnctl.migration.ledger import ArrivalRecord, DepartureRecord, Peer
+
+
+class Agent:
+    """One per site: `open`, then anything, then `close`.  Raises `AgentError` at the beginning
+    when its records cannot be used."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self.site = Site(settings)
+        self.departures: dict[str, Departing] = {}
+        self.arrivals: dict[str, Arriving] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Find what an agent before us left: machines, and migrations that have not ended."""
+        await self.site.open()
+        ledger = self.site.ledger
+        for arrival in list(ledger.arrivals.values()):
+            arriving = self.arrivals[arrival.migration] = Arriving(self.site, arrival)
+            if arrival.state in (Arrival.AWAITING, Arrival.ACCEPTED):
+                await arriving.resume()
+        for record in list(ledger.departures.values()):
+            if not record.ended:
+                departing = self.departures[record.migration] = Departing(self.site, record, None)
+                self._spawn(departing.resume())
+        for name, machine in list(ledger.machines.items()):
+            crashed = machine.owner and name not in self.site.running
+            if crashed and machine.process is not None and not self.site.ledger_busy(name):
+                self._spawn(self._start_again(name))
+
+    async def close(self) -> None:
+        """End in order: machines run on, what is not complete is given up."""
+        for departing in self.departures.values():
+            if not departing.finished.is_set() and departing.record.state is Departure.OPEN:
+                await departing.cancel()
+                await departing.finished.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for arriving in self.arrivals.values():
+            await arriving.close()
+        await self.site.close()
+
+    # For operators.
+
+    async def facts(self) -> SiteFacts:
+        """What this site has."""
+        jobs = (
+            *(
+                one.record.migration
+                for one in self.departures.values()
+                if not one.finished.is_set()
+            ),
+            *(
+                one.record.migration
+                for one in self.arrivals.values()
+                if one.record.state in (Arrival.AWAITING, Arrival.COMPLETE)
+            ),
+        )
+        return await site_facts(self.site, jobs)
+
+    async def machine(self, name: str) -> MachineView:
+        return await self.site.view(name)
+
+    async def machine_facts(self, name: str) -> MachineFacts:
+        return await machine_facts(self.site, name)
+
+    async def start_machine(self, definition: Definition) -> MachineView:
+        await self.site.start(definition)
+        return await self.site.view(definition.machine)
+
+    async def attach_machine(self, definition: Definition, qmp: Path) -> MachineView:
+        await self.site.attach(definition, qmp)
+        return await self.site.view(definition.machine)
+
+    async def stop_machine(self, name: str) -> None:
+        await self.site.stop(name)
+
+    async def reach(self, to: Peer) -> None:
+        """Return when the agent of another site answers us; raises what is wrong."""
+        peer = AgentClient(to, self.site.settings.certificates)
+        try:
+            await peer.get("site", SiteFacts, LONG_S)
+        finally:
+            await peer.close()
+
+    async def migrate(self, request: MigrateRequest) -> MigrationView:
+        """Begin to move a machine; raises `UsageError` when it is moving already."""
+        machine, qemu = self.site.machine(request.machine), self.site.qemu(request.machine)
+        if not machine.owner or (busy := self.site.ledger_busy(request.machine)):
+            raise UsageError(
+                f"{request.machine} is moving already: {busy}"
+                if machine.owner
+                else f"{request.machine} has left {self.site.settings.site}",
+                hint=f"see 'vpnctl migrate status {request.machine}'",
+            )
+        if request.to.site == self.site.settings.site:
+            raise UsageError(
+                f"{request.machine} is at {request.to.site} already", hint="name another site"
+            )
+        if request.migration in self.site.ledger.departures:
+            raise UsageError(f"a migration {request.migration} has been", hint="choose a new name")
+        record = DepartureRecord(
+            migration=request.migration,
+            machine=request.machine,
+            epoch=machine.epoch + 1,
+            to=request.to,
+            state=Departure.OPEN,
+            incarnation=qemu.copy.incarnation,
+        )
+        self.site.ledger.write(record)
+        departing = self.departures[request.migration] = Departing(self.site, record, request)
+        self._spawn(departing.run())
+        return departing.view()
+
+    def migration(self, name: str) -> Departing:
+        """The migration of that name, or the last one of the machine of that name.
+
+        Raises `NotFoundError`.
+        """
+        if name in self.departures:
+            return self.departures[name]
+        of_machine = [one for one in self.departures.values() if one.record.machine == name]
+        if not of_machine:
+            raise NotFoundError(
+                f"there is no migration {name!r} at {self.site.settings.site}",
+                hint="'vpnctl migrate history' lists those that were",
+            )
+        return of_machine[-1]
+
+    # For agents of other sites.
+
+    async def prepare(self, request: ArrivalRequest, visitor: str) -> ArrivalReady:
+        """Make ready for a machine; raises `UsageError`, `MigrationError`."""
+        name = request.definition.machine
+        known = self.site.ledger.machines.get(name)
+        busy = self.site.ledger_busy(name)
+        if known is not None and known.owner:
+            raise MigrationError(
+                f"{self.site.settings.site} has a machine {name} of its own",
+                hint="rename one of them; two machines of one name cannot be told apart",
+            )
+        if busy:
+            raise MigrationError(
+                f"{name} is on its way to {self.site.settings.site} already: {busy}",
+                hint="it is given up a minute after its owner was heard last; try again then",
+            )
+        if request.migration in self.site.ledger.arrivals:
+            raise UsageError(f"a migration {request.migration} has been", hint="choose a new name")
+        if len(request.sizes) != len(request.definition.disks):
+            raise UsageError("there is not one size for each disk")
+        record = ArrivalRecord(
+            migration=request.migration,
+            definition=request.definition,
+            epoch=request.epoch,
+            owner=visitor,
+            state=Arrival.AWAITING,
+            process=self.site.new_copy(),
+        )
+        before = (one.machine for one in self.site.ledger.arrivals.values())
+        arriving = self.arrivals[request.migration] = Arriving(
+            self.site, record, request.sizes, known=known is not None or name in before
+        )
+        return await arriving.prepare()
+
+    def arrival(self, migration: str, visitor: str) -> Arriving:
+        """The arrival that ``visitor`` may talk about; raises `NotFoundError`, `UsageError`."""
+        try:
+            found = self.arrivals[migration]
+        except KeyError:
+            raise NotFoundError(f"there is no arrival {migration!r} here") from None
+        if found.record.owner != visitor:
+            raise UsageError(f"{migration} was begun by {found.record.owner or 'a local agent'}")
+        found.hear()
+        return found
+
+    async def offer(self, migration: str, visitor: str) -> OfferAnswer:
+        if migration not in self.arrivals:
+            # We never heard of it, so we have no copy and never will have.
+            return OfferAnswer(accepted=False)
+        return await self.arrival(migration, visitor).offer()
+
+    async def _start_again(self, name: str) -> None:
+        await self.site.drop(name)
+        await self.site.boot(self.site.machine(name))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

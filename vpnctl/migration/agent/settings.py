@@ -1,0 +1,41 @@
+"""What an agent is started with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpnctl.migration.hypervisor.command_line import Places
+from vpnctl.sidecar.wan.address import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """Ours and its key, and the CA of everybody else's; PEM files."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """``site``: what this place is called; ``state``: a directory of the agent's own, its path
+    short enough for sockets; ``disks``, ``shared``, ``images``: where machines' files are;
+    ``data``: where sidecars listen, port 0 for any; ``certificates`` None: plain TCP on loopback;
+    ``site_cache``: where blocks are kept for later migrations, None for nowhere.
+    """
+
+    site: str
+    state: Path
+    disks: Path
+    shared: Path
+    images: Path
+    qemu: str
+    data: Address
+    certificates: Certificates | None
+    site_cache: Path | None = None
+
+    def places(self, incarnation: str) -> Places:
+        """Where the files of one copy of a machine are."""
+        return Places(self.disks, self.shared, self.images, self.state / "run" / incarnation)

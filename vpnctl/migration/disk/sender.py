@@ -1,0 +1,271 @@
+"""Beside the QEMU that mirrors: takes its writes, and sends what the other site has not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpnctl.errors import MigrationError, SidecarError
+from vpnctl.migration.disk.blocks import NAME, CopyFrom, Keep, Mirror, Part, Write, Zero, joined
+from vpnctl.migration.disk.frames import (
+    ANSWER_SIZE,
+    LONGEST_LINE,
+    Frame,
+    Kind,
+    Result,
+    pack,
+    read_answer,
+)
+from vpnctl.migration.disk.nbd import EIO, LONGEST, Command, Request, Server
+from vpnctl.sidecar.wan.address import Address
+from vpnctl.sidecar.wan.tls import Tls, check_name
+
+#: Seconds that a cut connection is made again; QEMU's writes wait meanwhile.
+RESUME_S = 20.0
+_AGAIN_S = 0.2
+_CONNECT_S = 10.0
+#: Bits.
+_OCTET = 8
+
+
+@dataclass
+class Traffic:
+    """Octets: ``disk`` as QEMU wrote them, ``wire`` as they were sent, ``kept`` that the other
+    site had already."""
+
+    disk: int = 0
+    wire: int = 0
+    kept: int = 0
+    cuts: int = 0
+
+
+class Sender:
+    """One disk on its way; `serving` is a unix socket for QEMU's mirror.
+
+    ``rate``: bits per second, None for no limit; ``resume_s``: seconds that a cut connection is
+    made again.
+    """
+
+    def __init__(
+        self,
+        peer: Address,
+        tls: Tls | None,
+        migration: str,
+        disk: int,
+        rate: int | None,
+        resume_s: float = RESUME_S,
+    ) -> None:
+        self.traffic = Traffic()
+        self.rate = rate
+        self._resume_s = resume_s
+        self._peer = peer
+        self._tls = tls
+        self._hello = {"migration": migration, "disk": disk}
+        self._numbers = itertools.count(1)
+        self._pending: dict[int, tuple[Frame, asyncio.Future[Result]]] = {}
+        self._queue: deque[int] = deque()
+        self._news = asyncio.Event()
+        self._mirror: Mirror | None = None
+        self._turn = asyncio.Lock()
+        self._failure: MigrationError | None = None
+        self._ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @asynccontextmanager
+    async def serving(self, path: Path) -> AsyncIterator[int]:
+        """Serve NBD at ``path`` while the block runs; gives the size of the other site's disk.
+
+        Raises `MigrationError` when the other site does not answer.
+        """
+        linking = asyncio.create_task(self._link())
+        try:
+            size = await self._ready
+            server = Server(size, self._serve)
+            listener = await asyncio.start_unix_server(server.run, path, limit=LONGEST)
+            try:
+                yield size
+            finally:
+                listener.close()
+                path.unlink(missing_ok=True)  # noqa: ASYNC240 - one call, and at once
+        finally:
+            linking.cancel()
+            await asyncio.gather(linking, return_exceptions=True)
+
+    async def _serve(self, request: Request) -> int:
+        """Do a request of QEMU's; 0 or an errno."""
+        try:
+            async with self._turn:
+                # In the order in which they are queued here they are done there: a block can only
+                # be copied once it is there.
+                said = await asyncio.to_thread(self._frames, request)
+                waiting = [(part, self._say(frame)) for part, frame in said]
+            results = [await self._done(part, answer) for part, answer in waiting]
+        except MigrationError:
+            return EIO
+        return 0 if all(results) else EIO
+
+    def _frames(self, request: Request) -> list[tuple[Part, Frame]]:
+        """What to say for a request, and what it is about."""
+        assert self._mirror is not None
+        parts: list[Part]
+        match request.command:
+            case Command.WRITE:
+                self.traffic.disk += request.length
+                parts = joined(self._mirror.write(request.offset, memoryview(request.octets)))
+            case Command.ZERO | Command.TRIM:
+                parts = joined(self._mirror.zero(request.offset, request.length))
+            case _:
+                parts = joined(self._mirror.settle())
+        said: list[tuple[Part, Frame]] = []
+        for part in parts:
+            if isinstance(part, Keep):
+                self.traffic.kept += part.length
+            else:
+                said.append((part, self._frame(part)))
+        if request.command is Command.FLUSH:
+            said.append((Zero(0, 0), Frame(Kind.FLUSH, next(self._numbers))))
+        return said
+
+    def _frame(self, part: Zero | CopyFrom | Write) -> Frame:
+        number = next(self._numbers)
+        match part:
+            case Zero(offset, length):
+                return Frame(Kind.ZERO, number, offset, length)
+            case CopyFrom(offset, octets, source, name):
+                there = source.to_bytes(8, "big") + name
+                return Frame(Kind.COPY, number, offset, len(octets), there)
+            case Write(offset, octets):
+                return Frame(Kind.WRITE, number, offset, len(octets), pack(octets))
+
+    async def _done(self, part: Part, answer: asyncio.Future[Result]) -> bool:
+        """Whether the other site has it now."""
+        result = await answer
+        if isinstance(part, CopyFrom):
+            if result is Result.ELSE:
+                # It has been written over meanwhile.
+                again = Write(part.offset, part.octets)
+                frame = await asyncio.to_thread(self._frame, again)
+                return await self._say(frame) is Result.DONE
+            self.traffic.kept += len(part.octets)
+        return result is Result.DONE
+
+    def _say(self, frame: Frame) -> asyncio.Future[Result]:
+        """Queue a frame; its answer.  Raises `MigrationError` when the other site is lost."""
+        if self._failure is not None:
+            raise self._failure
+        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._pending[frame.number] = frame, done
+        self._queue.append(frame.number)
+        self._news.set()
+        return done
+
+    async def _link(self) -> None:
+        """Connections, one after the other; what was not answered is said again."""
+        loop = asyncio.get_running_loop()
+        lost = loop.time()
+        while True:
+            try:
+                async with asyncio.timeout(_CONNECT_S):
+                    reader, writer = await self._connect()
+                    await self._greet(reader, writer)
+            except SidecarError as error:
+                self._fail(MigrationError(error.message, hint=error.hint))
+                return
+            except MigrationError as error:
+                self._fail(error)
+                return
+            except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+                if loop.time() - lost > self._resume_s:
+                    self._fail(MigrationError(f"the disk's way to {self._peer} is cut: {error}"))
+                    return
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            self._queue = deque(sorted(self._pending))
+            self._news.set()
+            speaking = asyncio.create_task(self._speak(writer))
+            hearing = asyncio.create_task(self._hear(reader))
+            try:
+                await asyncio.wait((speaking, hearing), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (speaking, hearing):
+                    task.cancel()
+                ended = await asyncio.gather(speaking, hearing, return_exceptions=True)
+                writer.close()
+            for failure in ended:
+                if isinstance(failure, MigrationError):
+                    self._fail(failure)
+                    return
+            self.traffic.cuts += 1
+            lost = loop.time()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        context: ssl.SSLContext | None = None
+        name = None
+        if self._tls is not None:
+            # The name in the certificate is checked below, as sidecars do.
+            context, name = self._tls.client_context(), self._tls.peer_name
+        return await asyncio.open_connection(
+            self._peer.host, self._peer.port, ssl=context, server_hostname=name
+        )
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._tls is not None:
+            certificate = writer.get_extra_info("ssl_object").getpeercert()
+            check_name(certificate, self._tls.peer_name)
+        hello = self._hello | {"names": self._mirror is None}
+        writer.write(json.dumps(hello).encode() + b"\n")
+        line = await reader.readline()
+        if not line or len(line) > LONGEST_LINE:
+            raise OSError("the other site closed the disk's connection")
+        try:
+            told = json.loads(line)
+            size, count = int(told["size"]), int(told["names"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise MigrationError("the other site sent what no receiver of disks sends") from error
+        names = await reader.readexactly(count * NAME)
+        if self._mirror is None:
+            cut = [names[at : at + NAME] for at in range(0, len(names), NAME)]
+            self._mirror = Mirror(size, cut)
+        if not self._ready.done():
+            self._ready.set_result(size)
+
+    async def _speak(self, writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        free = loop.time()
+        while True:
+            while not self._queue:
+                self._news.clear()
+                await self._news.wait()
+            number = self._queue.popleft()
+            if number not in self._pending:
+                continue
+            octets = self._pending[number][0].octets()
+            if self.rate is not None:
+                await asyncio.sleep(max(0.0, free - loop.time()))
+                free = max(free, loop.time()) + len(octets) * _OCTET / self.rate
+            self.traffic.wire += len(octets)
+            writer.write(octets)
+            await writer.drain()
+
+    async def _hear(self, reader: asyncio.StreamReader) -> None:
+        while True:
+            number, result = read_answer(await reader.readexactly(ANSWER_SIZE))
+            found = self._pending.pop(number, None)
+            if found is not None and not found[1].done():
+                found[1].set_result(result)
+
+    def _fail(self, error: MigrationError) -> None:
+        self._failure = error
+        if not self._ready.done():
+            self._ready.set_exception(error)
+        for _, done in self._pending.values():
+            with contextlib.suppress(asyncio.InvalidStateError):
+                done.set_exception(error)
+        self._pending.clear()

@@ -1,0 +1,136 @@
+"""How the controller logs in to a PE, to configure it: ``netconf`` and ``frr`` of a PE."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from vpnctl.model import Frr, Netconf, Timeouts
+from vpnctl.ruleset.mistake import quote
+from vpnctl.ruleset.shape import Shape
+from vpnctl.ruleset.values import Address, Port, Text, leaf, mistake, whole_number
+
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}=?")
+_SECRETS = ("password", "passwd", "passphrase", "secret")
+
+
+def _parse_host_key(written: str) -> str:
+    if _FINGERPRINT.fullmatch(written) or written.startswith(("/", "~", "./", "../")):
+        return written
+    raise mistake(
+        f"{quote(written)} is neither a fingerprint nor the path of a known_hosts file",
+        "write SHA256:... as `ssh-keygen -lf KEY.pub` shows it, or a path with a / or ~ first",
+    )
+
+
+def _parse_seconds(written: str) -> int:
+    return whole_number(written, 1, 3600, "number of seconds")
+
+
+HostKey = Annotated[
+    str, *leaf(_parse_host_key, {"type": "string", "pattern": r"^(SHA256:|/|~|\.\.?/)"})
+]
+Seconds = Annotated[int, *leaf(_parse_seconds, {"type": "integer", "minimum": 1, "maximum": 3600})]
+
+
+class TimeoutsEntry(Shape):
+    """How long to wait for the router, in seconds."""
+
+    connect: Seconds = Field(10, description="For a session.", examples=[10])
+    rpc: Seconds = Field(30, description="For an answer.", examples=[30])
+    commit: Seconds = Field(
+        120, description="For a commit; what takes longer is asked for later.", examples=[120]
+    )
+
+
+class _LoginEntry(Shape):
+    """What NETCONF and SSH share."""
+
+    key: Text = Field(
+        "",
+        description="Path of the private key on the controller's machine; default the SSH agent's "
+        "keys.",
+        examples=["~/.ssh/vpnctl"],
+    )
+    address: Address | None = Field(
+        None, description="Where to log in; default the PE's address.", examples=["192.0.2.11"]
+    )
+    host_key: HostKey | None = Field(
+        None,
+        description="The router's own key: its fingerprint, or the path of a `known_hosts` file; "
+        "default the user's `~/.ssh/known_hosts`.",
+        examples=["SHA256:uNiVztksCsDhcc0u9e8BrrJXVGDAYDLmSgOkvAfnGq8"],
+    )
+    timeouts: TimeoutsEntry = Field(
+        default_factory=lambda: TimeoutsEntry.model_validate({}),
+        description="How long to wait for the router.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secret(cls, value: object) -> object:
+        for name in value if isinstance(value, dict) else ():
+            if name in _SECRETS:
+                raise mistake(
+                    f"a {name} does not belong in a policy",
+                    "take it out, give the router another one, and log in with a `key` or the SSH "
+                    "agent",
+                )
+        return value
+
+
+class NetconfEntry(_LoginEntry):
+    """How to log in to the PE over NETCONF; with it, the controller configures the PE."""
+
+    user: Text = Field(description="User name.", examples=["vpnctl"])
+    port: Port = Field(830, description="TCP port.", examples=[830])
+
+    @property
+    def model(self) -> Netconf:
+        return Netconf(
+            user=self.user,
+            key=self.key,
+            address=self.address,
+            port=self.port,
+            host_key=self.host_key or "",
+            timeouts=_timeouts(self.timeouts),
+        )
+
+
+class FrrEntry(_LoginEntry):
+    """How to reach the PE's `vtysh`: over SSH with a `user`, else on the controller's machine.
+
+    With it, the controller configures the PE.
+    """
+
+    user: Text = Field("", description="User name for SSH.", examples=["vpnctl"])
+    port: Port = Field(22, description="TCP port of SSH.", examples=[22])
+    netns: Text = Field(
+        "",
+        description="Network namespace of the controller's machine in which FRR runs.",
+        examples=["pe-c1"],
+    )
+    vty_socket: Text = Field(
+        "",
+        description="Directory of FRR's sockets, where it is another than FRR's own.",
+        examples=["/run/frr/pe-c1"],
+    )
+
+    @property
+    def model(self) -> Frr:
+        return Frr(
+            netns=self.netns,
+            vty_socket=self.vty_socket,
+            user=self.user,
+            key=self.key,
+            address=self.address,
+            port=self.port,
+            host_key=self.host_key or "",
+            timeouts=_timeouts(self.timeouts),
+        )
+
+
+def _timeouts(entry: TimeoutsEntry) -> Timeouts:
+    return Timeouts(entry.connect, entry.rpc, entry.commit)
