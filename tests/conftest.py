@@ -7,6 +7,7 @@ skipped for want of a package fails the run: a green run then means that everyth
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,11 @@ settings.register_profile("vpnctl", deadline=None)
 settings.load_profile("vpnctl")
 
 _WANT = "not installed"
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would every
+# program that they start and then interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BufferedReader
 from ipaddress import IPv4Address
 from pathlib import Path
+from socket import AF_UNIX
+from socket import socket as connection
 
 import asyncssh
 import pytest
@@ -62,34 +64,43 @@ class Server:
 
     async def serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """What sshd does with its subsystem ``netconf``."""
-        program = start(
+        program = await asyncio.create_subprocess_exec(
+            "netconf-subsystem",
             # It takes only who came to NETCONF's own port.
-            f"netconf-subsystem --ncxserver-sockname=830@{self.socket}",
-            SSH_CONNECTION="127.0.0.1 40000 127.0.0.1 830",
+            f"--ncxserver-sockname=830@{self.socket}",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={
+                "PATH": "/usr/sbin:/usr/bin",
+                "USER": "root",
+                "HOME": "/root",
+                "SSH_CONNECTION": "127.0.0.1 40000 127.0.0.1 830",
+            },
         )
         assert program.stdin is not None
-        assert isinstance(program.stdout, BufferedReader)
+        assert program.stdout is not None
         answers = asyncio.ensure_future(pass_on(program.stdout, process))
         try:
             while octets := await process.stdin.read(1 << 16):
                 program.stdin.write(octets)
-                program.stdin.flush()
+                await program.stdin.drain()
         finally:
             # Also when the test is over before: somebody waits for what it says.
-            program.kill()
-            program.wait()
+            with contextlib.suppress(ProcessLookupError):
+                program.kill()
+            await program.wait()
         await answers
 
 
-def start(command: str, **environment: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command.split(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env={"PATH": "/usr/sbin:/usr/bin", "USER": "root", "HOME": "/root", **environment},
-    )  # fmt: skip
+def listens(socket: Path) -> bool:
+    """Its file is there a little earlier."""
+    with connection(AF_UNIX) as attempt:
+        return attempt.connect_ex(str(socket)) == 0
 
 
-async def pass_on(source: BufferedReader, process: asyncssh.SSHServerProcess[bytes]) -> None:
-    while octets := await asyncio.to_thread(source.read1, 1 << 16):
+async def pass_on(source: asyncio.StreamReader, process: asyncssh.SSHServerProcess[bytes]) -> None:
+    while octets := await source.read(1 << 16):
         process.stdout.write(octets)
     process.exit(0)
 
@@ -106,7 +117,7 @@ def server(tmp_path: Path, keys: Keys) -> Iterator[Server]:
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=tmp_path,
         )  # fmt: skip
     try:
-        wait_until(socket.exists, "netconfd to listen")
+        wait_until(lambda: listens(socket), "netconfd to listen")
         yield Server(socket, keys)
     finally:
         daemon.terminate()
