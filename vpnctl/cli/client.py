@@ -155,7 +155,7 @@ class Client:
             ) from None
         except (OSError, h11.RemoteProtocolError) as error:
             raise ControllerError(
-                f"the controller at {self._where} went away: {error}",
+                f"the controller at {self._where} went away",
                 hint="see its log; after a restart 'vpnctl history' tells what was applied",
             ) from error
         return event

@@ -8,7 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from vpnctl.controller.work import KIND, OpenRouter, Work, begin, taken_up
-from vpnctl.errors import NotFoundError, OutcomeUnknownError, ProvisioningError, VpnctlError
+from vpnctl.errors import (
+    NotFoundError,
+    OutcomeUnknownError,
+    ProvisioningError,
+    RenderError,
+    VpnctlError,
+)
 from vpnctl.model import Network, Pe, Ruleset
 from vpnctl.provisioning.driver import Driver
 from vpnctl.provisioning.intent import RouterIntent, intents
@@ -133,14 +139,19 @@ class Routers:
         if not differing:
             return None
         render = self.renderer()
+        have = {name: _possible(render, self._have.get(name)) for name in differing}
         changes = [
             RouterChange(
                 name,
-                after=render(shall.get(name), self._have.get(name)),
-                before=render(self._have.get(name), shall.get(name)),
+                after=render(shall.get(name), have[name]),
+                before=render(have[name], shall.get(name)),
             )
             for name in differing
+            if shall.get(name) is not None or have[name] is not None
         ]
+        if not changes:
+            return None
+        differing = [change.router for change in changes]
         pes = {name: network.pes[name] if name in shall else self._pes[name] for name in differing}
         return begin(
             self._store,
@@ -254,3 +265,20 @@ class Routers:
             for work in self.unfinished
             for name, error in work.transaction.in_doubt.items()
         }
+
+
+def _possible(
+    render: Callable[[RouterIntent | None, RouterIntent | None], Rendered],
+    intent: RouterIntent | None,
+) -> RouterIntent | None:
+    """What a router may have, or None for what it can never have been given.
+
+    A mistake in the first policy that a controller starts with would otherwise stand in the way
+    of its own correction.
+    """
+    if intent is not None:
+        try:
+            render(intent, None)
+        except RenderError:
+            return None
+    return intent

@@ -164,6 +164,20 @@ async def test_what_a_router_cannot_have_is_said_before_anything_is_done(beds: B
     assert refused.value.mistakes
 
 
+async def test_a_first_policy_that_a_router_cannot_have_can_be_corrected(beds: Beds) -> None:
+    bed = beds(1)
+    network = bed.policies / "network.yaml"
+    right = network.read_text()
+    network.write_text(right.replace("port: ge-0/0/1,", "port: ge-0/0/1, passive: true,"))
+    await bed.start()
+    with pytest.raises(PolicyError):
+        await bed.change("extend")
+    network.write_text(right)
+    await bed.change("apply")
+    await bed.change("extend")
+    assert bed.have() == {"pe-c1"}
+
+
 async def test_a_stranger_at_a_routers_address_gets_nothing(beds: Beds) -> None:
     bed = beds(1)
     port = bed.routers["pe-c1"].port

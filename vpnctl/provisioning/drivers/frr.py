@@ -166,7 +166,7 @@ class FrrDriver:
         if "locked" in answer:
             raise LockedError(
                 f"{self._router} is being configured by somebody else: {answer['locked']}",
-                router=self._router, hint="it is tried again",
+                router=self._router, hint="try again when they are done",
             )  # fmt: skip
         if "refused" in answer:
             raise RejectedError(

@@ -171,9 +171,11 @@ async def _remote(pe: Pe, access: Frr, command: list[str]) -> Remote:
         connection = await asyncssh.connect(host, access.port, **_login(access))
     except asyncssh.HostKeyNotVerifiable as error:
         raise HostKeyError(
-            f"{where} does not have the host key of {access.host_key or '~/.ssh/known_hosts'}",
+            f"{where} does not have the host key that is expected:"
+            f" {access.host_key or '~/.ssh/known_hosts'}",
             router=pe.name,
-            hint="if it has a new key, write its fingerprint as `host_key:` in network.yaml",
+            hint="find out first who answers there; if it has a new key, write its fingerprint as"
+            " `host_key:` in network.yaml",
         ) from error
     except asyncssh.PermissionDenied as error:
         key = f"the key {access.key}" if access.key else "any key of the SSH agent"

@@ -83,7 +83,7 @@ class JunosDriver(SessionDriver):
                 f"{self._router} has a confirmed commit of {newest[0].user} that waits: any commit"
                 " of ours would confirm it",
                 router=self._router,
-                hint="it is tried again; confirm it there, or wait until it is rolled back",
+                hint="confirm it there, or wait until it is rolled back; then try again",
             )  # fmt: skip
 
     def _unlock(self) -> None:

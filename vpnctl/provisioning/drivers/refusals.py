@@ -122,7 +122,7 @@ def rejected(router: str, request: str, error: RefusedError) -> ProvisioningErro
             )
             return LockedError(
                 f"{router} is being configured by somebody else: {one.message}{who}",
-                router=router, hint="it is tried again; whoever it is should finish or log out",
+                router=router, hint="whoever it is should finish or log out; then try again",
             )  # fmt: skip
         if "database modified" in one.message:
             return dirty(router, one.message)
@@ -157,9 +157,10 @@ def connecting(router: str, host: str, access: Netconf) -> Iterator[None]:
     except (SSHUnknownHostError, BadHostKeyException) as error:
         expected = access.host_key or "~/.ssh/known_hosts"
         raise HostKeyError(
-            f"{where} does not have the host key of {expected}",
+            f"{where} does not have the host key that is expected: {expected}",
             router=router,
-            hint="if it has a new key, write its fingerprint as `host_key:` in network.yaml",
+            hint="find out first who answers there; if it has a new key, write its fingerprint as"
+            " `host_key:` in network.yaml",
         ) from error  # fmt: skip
     except (AuthenticationError, PasswordRequiredException) as error:
         key = f"the key {access.key}" if access.key else "any key of the SSH agent"
