@@ -158,6 +158,7 @@ class Controller(Provisioning):
             policy = candidate.compiled if candidate else self._applied.policy
             self._routers.take_up((self._applied.compiled or policy).ruleset)
             await self._routers.find_unfinished()
+            self._tell_in_doubt()
             await asyncio.to_thread(self._routers.warm_up)
             self._peers = Peers(compile_rules(policy.ruleset).rules, self._hub, self._now)
             try:

@@ -6,6 +6,8 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import Callable
 
+import structlog
+
 from vpnctl.controller import present, views
 from vpnctl.controller.candidate import Candidate
 from vpnctl.controller.care import Care
@@ -15,6 +17,8 @@ from vpnctl.errors import ProvisioningError, VpnctlError
 from vpnctl.model import Ruleset
 from vpnctl.ruleset import adopt, load
 from vpnctl.store import Revision
+
+_log = structlog.get_logger()
 
 #: Seconds between attempts to reach a router that is in doubt; they become longer.
 _RETRY_S = 2.0
@@ -125,6 +129,9 @@ class Provisioning(Care):
         while True:
             async with self._lock:
                 for work, failure in await self._routers.resume():
+                    if work.transaction.finished:
+                        how = "taken back" if work.going_back else "completed"
+                        _log.info(f"unfinished change {how}", routers=sorted(work.routers))
                     if work.revision is not None and work.going_back:
                         why = failure.message if failure else "routers were on their way back"
                         await self._undo(work.revision, why)
@@ -160,6 +167,7 @@ class Provisioning(Care):
             text = f"in doubt, and asked again until it answers: {named}"
             if self._troubles.get("doubt") != text:
                 self._hub.tell("error", "routers", text)
+                _log.warning("routers in doubt", why=doubtful)
             self._troubles["doubt"] = text
         elif self._troubles.pop("doubt", None):
             self._hub.tell("router", "routers", "no router is in doubt any more")

@@ -260,11 +260,13 @@ class Routers:
     @property
     def in_doubt(self) -> Mapping[str, str]:
         """Why, by router in doubt."""
-        return {
-            name: error.message
-            for work in self.unfinished
-            for name, error in work.transaction.in_doubt.items()
-        }
+        found: dict[str, str] = {}
+        for work in self.unfinished:
+            answers = work.transaction.in_doubt
+            found |= {name: error.message for name, error in answers.items()}
+            if not answers:
+                found |= dict.fromkeys(work.routers, "a change was cut off there")
+        return found
 
 
 def _possible(

@@ -136,6 +136,9 @@ async def test_a_router_lost_while_confirming_brings_back_the_others_and_the_rev
     await until(
         lambda: any("pe-c2" in one for one in bed.running._troubles.values()), "the doubt told"
     )
+    await bed.running.stop()
+    await bed.start()
+    assert any("pe-c2" in one for one in bed.running._troubles.values())  # from the first moment
     lost.ask(lambda router: router.faults.clear())
     await until(lambda: not bed.running._routers.unfinished, "pe-c2 to be asked again")
     assert bed.have() == set()
