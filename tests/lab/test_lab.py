@@ -17,7 +17,7 @@ pytestmark = pytest.mark.daemon
 def test_a_site_is_reached_when_the_policy_says_so_and_not_before(lab: LabFactory) -> None:
     with lab("lab/cloudnet.clab.yml") as net:
         assert set(net.states().values()) == {"established"}
-        assert net.ping("e1-host", "10.1.0.2"), "E1 is at cloud1"
+        net.wait_ping("e1-host", "10.1.0.2")  # E1 is at cloud1
         with net.sniff("e1-vm2", "eth1") as there:
             assert not net.ping("e1-host", "10.1.0.3"), "E1 is not at cloud2 yet"
             assert not [frame for frame in there.frames() if frame.octets[12:14] == b"\x08\x06"]
