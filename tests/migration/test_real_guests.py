@@ -157,7 +157,11 @@ def test_whatever_dies_while_memory_moves_the_guest_runs_on(world: World) -> Non
 
 
 def test_two_machines_of_an_application_arrive_together(world: World) -> None:
-    """The one that is ready first is held; they pause at the same time."""
+    """The one that is ready first is held; they pause at the same time.
+
+    On a busy machine a guest may stand still for so long that QEMU finds it complete by itself,
+    before it can be held: the other one is not kept waiting for it then.
+    """
 
     async def story() -> None:
         for site in "ab":
@@ -176,7 +180,6 @@ def test_two_machines_of_an_application_arrive_together(world: World) -> None:
                 ends[view.machine] = view
         for name, view in ends.items():
             assert view.phase == "done", view
-            assert [mark.what for mark in view.timeline].count("held") == 1
             assert await world.settled(name) == "b"
             assert await world.verify("b", name) > 0
         moments = {
@@ -188,7 +191,10 @@ def test_two_machines_of_an_application_arrive_together(world: World) -> None:
             ]
             for what in ("held", "released", "guest stopped")
         }
+        assert moments["held"]
+        assert len(moments["released"]) == len(moments["held"])
         assert max(moments["held"]) < min(moments["released"])
-        assert max(moments["held"]) < min(moments["guest stopped"])
+        if len(moments["held"]) == len(names):
+            assert max(moments["held"]) < min(moments["guest stopped"])
 
     asyncio.run(story())

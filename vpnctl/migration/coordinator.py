@@ -211,7 +211,11 @@ class Coordinator:
                 if one.ended and one.phase != "done" and not released and not given_up:
                     given_up = True
                     await self._all(latest.values(), "cancel")
-                elif not released and all(each.phase == "held" for each in latest.values()):
+                elif not released and all(
+                    # One that was there before it could be held is not waited for.
+                    each.phase == "held" or each.ended
+                    for each in latest.values()
+                ):
                     released = True
                     await self._all(latest.values(), "release")
 

@@ -19,6 +19,9 @@ _LOOK_S = 0.25
 _NEVER_BY_ITSELF, _NOW = 1, 2_000_000
 #: Octets per second: as good as nothing, but a migration with 0 has no limit at all.
 _CRAWL, _UNLIMITED = 10, 0
+#: The same for a machine that is to be held: what QEMU sends in the pause that it may take by
+#: itself has to be less than what a guest changes in a pass, or it is done before it can be held.
+_TO_BE_HELD = 32 << 20
 #: Seconds that the guest may stand still until everything is given up, and how many times the
 #: predicted pause if that is longer: a watchdog.
 _LONGEST_PAUSE_S, _TIMES_PREDICTED = 20.0, 4.0
@@ -88,7 +91,7 @@ class MemoryMove:
             await qemu.ask(
                 "migrate-set-parameters",
                 downtime_limit=_NEVER_BY_ITSELF,
-                max_bandwidth=_UNLIMITED,
+                max_bandwidth=self._full_speed,
             )
             self._began = time.time()
             await qemu.ask("migrate", uri=uri)
@@ -127,7 +130,7 @@ class MemoryMove:
         """Send again."""
         self._waiting = False
         if not self.held:
-            await self._bandwidth(_UNLIMITED)
+            await self._bandwidth(self._full_speed)
         self._mark("resumed by the operator", time.time())
 
     async def stop(self) -> None:
@@ -221,6 +224,10 @@ class MemoryMove:
                 await self._bandwidth(_CRAWL)
             else:
                 await self.stop()
+
+    @property
+    def _full_speed(self) -> int:
+        return _TO_BE_HELD if self._hold else _UNLIMITED
 
     async def _bandwidth(self, octets_per_s: int) -> None:
         await self._qemu.ask("migrate-set-parameters", max_bandwidth=octets_per_s)
