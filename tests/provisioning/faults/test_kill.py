@@ -118,6 +118,11 @@ def unfinished(bed: Bed) -> list[int]:
         return [operation.id for operation in store.pending() if operation.kind == KIND]
 
 
+def problems(daemon: Serve) -> list[str]:
+    found: list[str] = daemon.client.get("status")["status"]["problems"]
+    return found
+
+
 @pytest.mark.parametrize("name", KILLS)
 def test_a_killed_controller_comes_back_to_all_or_none(
     name: str, tmp_path: Path, routers: Fleet, keys: Keys
@@ -141,10 +146,11 @@ def test_a_killed_controller_comes_back_to_all_or_none(
             router.ask(lambda one: one.faults.clear())
         daemon = Serve(bed.policies, bed.store_url, tmp_path)
         wait_until(lambda: not unfinished(bed), f"the journal to be settled: {daemon.said()}")
+        # The journal is closed first, then the policy follows the routers, then status says so.
+        wait_until(lambda: problems(daemon) == [], f"doubt to end: {problems(daemon)}")
         wait_until(lambda: not bed.left_behind(), f"nothing to be left: {bed.left_behind()}")
         assert bed.have() == (set(bed.names) if kill.kept else set())
         assert daemon.client.get("status")["status"]["revision"] == kill.revision
-        assert daemon.client.get("status")["status"]["problems"] == []
         # What the journal says is what is there, and the way is free.
         daemon.change("retract" if kill.kept else "extend", vpn="E1", site="cloud")
         assert bed.have() == (set() if kill.kept else set(bed.names))
