@@ -77,7 +77,7 @@ async def test_undone_by_hand_nothing_falls_back_later(running: Stage) -> None:
     stage = running
     await stage.extend(confirm_s=LONG_S)
     await stage.rollback()
-    assert stage.running._fallback is None
+    assert stage.running._confirmation._waiting is None
     assert (await stage.running.status()).unconfirmed is None
     await stage.settled()
     assert stage.held() == AT_FIRST
@@ -148,7 +148,7 @@ async def test_the_fall_back_is_tried_until_the_store_takes_it(
     running: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = running
-    monkeypatch.setattr("vpnctl.controller.controller._RETRY_S", 0.01)
+    monkeypatch.setattr("vpnctl.controller.confirmation._RETRY_S", 0.01)
     store = stage.running._store
     commit, refusals = store.commit, iter(range(3))
 

@@ -25,34 +25,26 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 
 from vpnctl.controller import present, views
-from vpnctl.controller.candidate import (
-    NOTHING,
-    Applied,
-    Candidate,
-    beside,
-    edited,
-    from_files,
-    restored,
-    some_files,
-)
+from vpnctl.controller.candidate import NOTHING, Applied, Candidate, from_files
+from vpnctl.controller.confirmation import Confirmation
 from vpnctl.controller.directory import AppliedFiles, PolicyDirectory, Written
 from vpnctl.controller.events import EventHub
 from vpnctl.controller.peers import Peers
 from vpnctl.controller.progress import Delivery, Timeline
+from vpnctl.controller.proposals import Proposals
 from vpnctl.controller.provisioning import Provisioning
 from vpnctl.controller.requests import PlanRequest
+from vpnctl.controller.revisions import Commitment, Revisions
 from vpnctl.controller.routers import Routers, open_by_access
 from vpnctl.controller.work import OpenRouter, Work
 from vpnctl.errors import (
     ControllerError,
-    NotFoundError,
     SessionProcessError,
     StaleError,
     StoreError,
@@ -60,7 +52,7 @@ from vpnctl.errors import (
     VpnctlError,
 )
 from vpnctl.model import Network
-from vpnctl.planning.plan import Plan, Policy, changed_files, plan, plan_id
+from vpnctl.planning.plan import Plan, Policy, plan, plan_id
 from vpnctl.provisioning.transaction import Patience
 from vpnctl.routing.changes import Move
 from vpnctl.routing.rewrite import RulesChange, compile_rules
@@ -78,13 +70,6 @@ _ROUTES_SHOWN = 1000
 
 #: Allocated numbers that a timeline names.
 _NUMBERS_SHOWN = 6
-
-#: Seconds between attempts to fall back while the store does not work.
-_RETRY_S = 2.0
-
-#: Longest sleep in seconds before the clock is looked at again: it may have been set.
-_LONGEST_SLEEP_S = 60.0
-
 
 _Result = TypeVar("_Result")
 
@@ -127,9 +112,7 @@ class Controller(Provisioning):
         self._lock = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
         self._applied = NOTHING
-        self._unconfirmed = None
-        self._fallback: asyncio.Task[None] | None = None
-        self._in_doubt: Candidate | None = None
+        self._confirmation = Confirmation(self._fall_back, self._hub, now)
         self._mending: asyncio.Task[None] | None = None
         self._behind = False
         self._last_change_s = 0.0
@@ -145,6 +128,8 @@ class Controller(Provisioning):
         """
         self._store = Store.open(self._store_url, clock=self._now)
         self._files = AppliedFiles(self._directory, self._store)
+        self._proposals = Proposals(self._directory, self._store)
+        self._revisions = Revisions(self._directory, self._store, self._troubles)
         self._routers = Routers(
             self._store,
             self._directory.path,
@@ -164,9 +149,11 @@ class Controller(Provisioning):
             try:
                 await self._peers.start(policy.ruleset.network.controller.listen)
                 if candidate is not None:
-                    revision = self._commit(candidate, _NOBODY, None)
+                    revision = self._revisions.commit_now(
+                        self._commitment(candidate, _NOBODY), self._applied
+                    )
                     self._applied = Applied(revision.number, candidate.files, candidate.compiled)
-                    self._unconfirmed = None
+                    self._confirmation.of = None
                 self._tell_written(self._files.complete(self._applied))
                 await self._peers.configure(policy.ruleset.network)
             except BaseException:
@@ -175,7 +162,7 @@ class Controller(Provisioning):
         except BaseException:
             self._store.close()
             raise
-        self._expect_confirmation(self._unconfirmed)
+        self._confirmation.expect(self._confirmation.of)
         self._mend_routers(behind=candidate is not None)
 
     async def _take_up(self) -> Candidate | None:
@@ -187,16 +174,16 @@ class Controller(Provisioning):
             return from_files("start", "first policy", files, NOTHING, allocations)
         files = self._directory.shown(self._store.files(latest.number))
         self._applied = Applied(latest.number, files, load(files, self._store.allocations()))
-        self._unconfirmed = self._store.unconfirmed()
+        unconfirmed = self._confirmation.of = self._store.unconfirmed()
         if self._take_directory:
             now = from_files(
                 "apply", f"start with {self._directory.path}", self._directory.read(), self._applied
             )
             return now if now.files != self._applied.files else None
-        if self._unconfirmed is None or self._left_s(self._unconfirmed) > 0:
+        if unconfirmed is None or self._confirmation.left_s(unconfirmed) > 0:
             return None
         # The time to confirm ran out while nobody was there to fall back.
-        return await self._restored(self._unconfirmed.parent, "auto-rollback")
+        return await self._proposals.restored(unconfirmed.parent, "auto-rollback", self._applied)
 
     async def stop(self) -> None:
         """Close all sessions and the store; a change that has begun is completed first."""
@@ -206,7 +193,7 @@ class Controller(Provisioning):
             await asyncio.wait({self._mending})
         if self._running:
             await asyncio.wait(self._running)
-        self._expect_confirmation(None)
+        self._confirmation.expect(None)
         self._store.close()
 
     def _run(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
@@ -222,57 +209,12 @@ class Controller(Provisioning):
         """What a change would do; nothing is done."""
         async with self._lock:
             await self._settle()
-            candidate = await self._candidate(request)
+            candidate = await self._proposals.candidate(request, self._applied)
             change = self._rules_change(candidate)
             moves = self._engine.audible(self._engine.preview(change))
             shown = self._plan(self._applied, candidate, change, moves, routes)
             work = await self._work(candidate.compiled.ruleset)
         return await self._with_routers(shown, work)
-
-    async def _candidate(self, request: PlanRequest) -> Candidate:
-        if request.kind == "rollback":
-            return await self._restored(request.revision, "rollback")
-        if request.kind in ("extend", "retract"):
-            return edited(request, self._applied, self._directory.content)
-        if request.kind != "apply":
-            raise UsageError(
-                f"no change is called {request.kind!r}",
-                hint="there are apply, extend, retract and rollback",
-            )
-        if request.files:
-            some = self._directory.some(request.files)
-            return await beside(some, self._applied, partial(some_files, some, self._applied))
-        files = self._directory.read()
-        summary = f"apply {self._directory.path}"
-        make = partial(from_files, "apply", summary, files, self._applied)
-        return await beside(files, self._applied, make)
-
-    async def _restored(self, number: int | None, kind: str) -> Candidate:
-        assert self._applied.number is not None
-        if number == self._applied.number:
-            raise UsageError(
-                f"revision {number} is the applied one", hint="see 'vpnctl history' for others"
-            )
-        if number is None:
-            number = await asyncio.to_thread(self._one_before)
-        files = self._directory.shown(await asyncio.to_thread(self._store.files, number))
-        make = partial(restored, kind, number, files, self._applied)
-        return await beside(files, self._applied, make)
-
-    def _one_before(self) -> int:
-        """What a rollback that names no revision goes back to."""
-        assert self._applied.number is not None
-        number = self._store.revision(self._applied.number).parent
-        if number is None:
-            raise NotFoundError(
-                "the first revision has none before it", hint="see 'vpnctl history'"
-            )
-        if self._store.revision(number).state == "reverted":
-            raise UsageError(
-                f"revision {number}, the one before, was undone",
-                hint="name the revision to go back to; 'vpnctl history' lists them",
-            )
-        return number
 
     def _rules_change(self, candidate: Candidate) -> RulesChange:
         """From the rules in force to those of a candidate."""
@@ -320,16 +262,17 @@ class Controller(Provisioning):
         async def prepare() -> Candidate:
             self._refuse_stale(base)
             self._refuse_unconfirmed(request)
-            candidate = await self._candidate(request)
+            candidate = await self._proposals.candidate(request, self._applied)
             self._refuse_other(candidate, plan_id)
             return candidate
 
         return await self._change(prepare, confirm_s=confirm_s, author=author, wait_s=wait_s)
 
     def _refuse_unconfirmed(self, request: PlanRequest) -> None:
-        if self._unconfirmed is not None and request.kind != "rollback":
+        unconfirmed = self._confirmation.of
+        if unconfirmed is not None and request.kind != "rollback":
             raise ControllerError(
-                f"revision {self._unconfirmed.number} is not confirmed yet",
+                f"revision {unconfirmed.number} is not confirmed yet",
                 hint="keep it with 'vpnctl confirm' or undo it with 'vpnctl rollback'",
             )
 
@@ -403,7 +346,8 @@ class Controller(Provisioning):
             confirm_by = self._now() + timedelta(seconds=confirm_s) if confirm_s else None
             try:
                 with timeline.step("stored"):
-                    revision = await self._stored(candidate, author, confirm_by, work)
+                    commitment = self._commitment(candidate, author, confirm_by, work)
+                    revision = await self._revisions.commit(commitment, before)
             except BaseException:
                 if work is not None:
                     await self._take_back(work, heard)
@@ -450,7 +394,7 @@ class Controller(Provisioning):
         Gives what it changes at the peers, and follows how far that has come.
         """
         self._applied = Applied(revision.number, candidate.files, candidate.compiled)
-        self._expect_confirmation(revision if revision.state == "unconfirmed" else None)
+        self._confirmation.expect(revision if revision.state == "unconfirmed" else None)
         begun = self._monotonic()
         moves = self._engine.apply(change)
         told = {move.peer for move in moves}
@@ -510,7 +454,8 @@ class Controller(Provisioning):
         self._hub.tell("error", str(number), f"undone: {reason}")
         try:
             parent = (await asyncio.to_thread(self._store.revision, number)).parent
-            await self._put_in_force(await self._restored(parent, "auto-rollback"), _NOBODY)
+            candidate = await self._proposals.restored(parent, "auto-rollback", self._applied)
+            await self._put_in_force(candidate, _NOBODY)
         except VpnctlError as error:
             self._troubles["routers"] = (
                 f"revision {number} is in force, but routers do not have it: {error.message}"
@@ -520,47 +465,33 @@ class Controller(Provisioning):
 
     async def _put_in_force(self, candidate: Candidate, author: str) -> Revision:
         """Make a candidate the applied policy without asking routers, or waiting for peers."""
-        before, timeline = self._applied, Timeline(self._monotonic)
+        before = self._applied
         change = self._rules_change(candidate)
-        revision = await self._stored(candidate, author, None)
-        _, delivery = self._enforce(candidate, change, revision, timeline)
-        self._peers.unfollow(delivery)
-        self._configure(before.policy.ruleset.network, timeline)
+        revision = await self._revisions.commit(self._commitment(candidate, author), before)
+        self._take_effect(candidate, change, revision)
         self._tell_written(await asyncio.to_thread(self._files.write, candidate, before, revision))
         return revision
 
+    def _take_effect(self, candidate: Candidate, change: RulesChange, revision: Revision) -> None:
+        """Put a durable revision in force that nobody waits for."""
+        network, timeline = self._network, Timeline(self._monotonic)
+        _, delivery = self._enforce(candidate, change, revision, timeline)
+        self._peers.unfollow(delivery)
+        self._configure(network, timeline)
+
     # Storing
 
-    async def _stored(
+    def _commitment(
         self,
         candidate: Candidate,
         author: str,
-        confirm_by: datetime | None,
+        confirm_by: datetime | None = None,
         work: Work | None = None,
-    ) -> Revision:
-        """Commit a candidate; raises `StoreError` when it was not, or it is not known whether."""
-        try:
-            return await asyncio.to_thread(self._commit, candidate, author, confirm_by, work)
-        except StoreError:
-            # A connection cut in the middle does not tell whether the database took it.
-            self._in_doubt = candidate
-            try:
-                taken = await self._taken()
-            except StoreError as unknown:
-                text = "the store does not answer whether it has the last change"
-                self._troubles["store"] = f"{text}: {unknown.message}"
-                _log.error(text, error=unknown.message)
-                taken = None
-            if taken is None:
-                raise
-            return taken
-
-    async def _taken(self) -> Revision | None:
-        """The revision of the candidate in doubt if the store has it, which settles the doubt."""
-        latest = await asyncio.to_thread(self._store.latest)
-        self._in_doubt = None
-        self._troubles.pop("store", None)
-        return latest if latest is not None and latest.number != self._applied.number else None
+    ) -> Commitment:
+        """What a candidate's revision shall say; it takes the place of an unconfirmed one."""
+        unconfirmed = self._confirmation.of
+        reverts = unconfirmed.number if unconfirmed is not None else None
+        return Commitment(candidate, author, confirm_by, reverts, work)
 
     async def _settle(self) -> None:
         """Do what an earlier change left undone.
@@ -570,86 +501,34 @@ class Controller(Provisioning):
         """
         if self._files.behind:
             self._tell_written(await asyncio.to_thread(self._files.complete, self._applied))
-        candidate = self._in_doubt
-        revision = await self._taken() if candidate is not None else None
-        if candidate is not None and revision is not None:
-            before, timeline = self._applied, Timeline(self._monotonic)
-            change = self._rules_change(candidate)
-            _, delivery = self._enforce(candidate, change, revision, timeline)
-            self._peers.unfollow(delivery)
-            self._configure(before.policy.ruleset.network, timeline)
+        before = self._applied
+        settled = await self._revisions.settled(before)
+        if settled is not None:
+            candidate, revision = settled
+            self._take_effect(candidate, self._rules_change(candidate), revision)
             self._tell_written(self._files.write(candidate, before, revision))
             self._mend_routers(behind=True)
 
-    def _commit(
-        self,
-        candidate: Candidate,
-        author: str,
-        confirm_by: datetime | None,
-        work: Work | None = None,
-    ) -> Revision:
-        changed = {
-            path: after
-            for path, (_, after) in changed_files(
-                self._applied.files, candidate.files, candidate.among
-            ).items()
-        }
-        reverts = [self._unconfirmed.number] if self._unconfirmed is not None else []
-        return self._store.commit(
-            base=self._applied.number,
-            files=self._directory.stored(changed),
-            allocations=candidate.compiled.allocations,
-            summary=candidate.summary,
-            author=author,
-            kind=candidate.kind,
-            confirm_by=confirm_by,
-            restores=candidate.restores,
-            reverts=reverts,
-            journal=AppliedFiles.OPERATION if candidate.writes else None,
-            decides=work.decides if work is not None else None,
-        )
-
     # Confirming
 
-    def _left_s(self, revision: Revision) -> float:
-        """Seconds until an unconfirmed revision has to be undone."""
-        assert revision.confirm_by is not None
-        return (revision.confirm_by - self._now()).total_seconds()
-
-    def _expect_confirmation(self, revision: Revision | None) -> None:
-        """Wait for one revision's confirmation, or for none, and for no other any more."""
-        if self._fallback is not None:
-            self._fallback.cancel()
-        self._unconfirmed, self._fallback = revision, None
-        if revision is not None:
-            self._fallback = asyncio.get_running_loop().create_task(self._fall_back(revision))
-
     async def _fall_back(self, revision: Revision) -> None:
-        """Undo a revision that nobody confirms in time."""
-        while (left := self._left_s(revision)) > 0:  # noqa: ASYNC110 - a clock's time is awaited
-            await asyncio.sleep(min(left, _LONGEST_SLEEP_S))
-        while self._unconfirmed is revision:
-            try:
-                await self._change(
-                    lambda: self._restored(revision.parent, "auto-rollback"),
-                    confirm_s=None,
-                    author=_NOBODY,
-                    wait_s=10.0,
-                )
-            except VpnctlError as error:
-                _log.error("cannot undo", revision=revision.number, error=error.message)
-                self._hub.tell("error", str(revision.number), f"cannot undo: {error.message}")
-                await asyncio.sleep(_RETRY_S)
+        """Undo a revision that nobody confirmed in time."""
+
+        async def prepare() -> Candidate:
+            parent = revision.parent
+            return await self._proposals.restored(parent, "auto-rollback", self._applied)
+
+        await self._change(prepare, confirm_s=None, author=_NOBODY, wait_s=10.0)
 
     async def confirm(self, *, author: str) -> views.Revision:
         """Keep the unconfirmed revision."""
         async with self._lock:
             await self._settle()
-            if self._unconfirmed is None:
+            if self._confirmation.of is None:
                 raise UsageError("there is nothing to confirm", hint="see 'vpnctl history'")
-            number = self._unconfirmed.number
+            number = self._confirmation.of.number
             revision = await asyncio.to_thread(self._store.set_state, number, "confirmed")
-            self._expect_confirmation(None)
+            self._confirmation.expect(None)
             self._hub.tell("revision", str(number), f"confirmed by {author}")
             return present.revision(revision)
 

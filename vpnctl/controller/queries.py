@@ -9,6 +9,7 @@ from functools import partial
 from vpnctl import __version__
 from vpnctl.controller import present, views
 from vpnctl.controller.candidate import Applied, beside, from_files
+from vpnctl.controller.confirmation import Confirmation
 from vpnctl.controller.directory import PolicyDirectory
 from vpnctl.controller.events import EventHub, utc_text
 from vpnctl.controller.metrics import Metrics
@@ -20,14 +21,14 @@ from vpnctl.model.family import SESSION_FAMILIES
 from vpnctl.planning.plan import file_changes
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.nlri import from_text
-from vpnctl.store import Revision, Store
+from vpnctl.store import Store
 
 
 class Queries:
     """The controller's state, and every question that can be asked about it.
 
-    ``_applied``: the policy in force; ``_unconfirmed``: its revision while somebody has to
-    confirm it.  The store is asked in a thread, so that a slow database holds up no route.
+    ``_applied``: the policy in force; ``_confirmation``: whether somebody has to confirm its
+    revision.  The store is asked in a thread, so that a slow database holds up no route.
     """
 
     _directory: PolicyDirectory
@@ -37,7 +38,7 @@ class Queries:
     _routers: Routers
     _lock: asyncio.Lock
     _applied: Applied
-    _unconfirmed: Revision | None
+    _confirmation: Confirmation
     _last_change_s: float
     #: What an operator has to look after, besides the BGP sessions' problems.
     _troubles: dict[str, str]
@@ -58,7 +59,7 @@ class Queries:
             differ = self._directory.read() != self._applied.files
         except VpnctlError:
             differ = True
-        waiting = self._unconfirmed
+        waiting = self._confirmation.of
         return views.Status(
             version=__version__,
             revision=self._applied.number,
