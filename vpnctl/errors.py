@@ -24,6 +24,7 @@
      |    +-- DirtyCandidateError 17   its candidate has changes that are not ours
      |    +-- RejectedError       18   the router refused, in its own words
      |    +-- OutcomeUnknownError 19   it is not known whether the router did it
+     |    +-- UnverifiedError     24   it did, and what it was for is not there; it was taken back
      +-- LabError             20   the lab cannot be built, run or reached
      +-- MigrationError       21   a machine did not move; the message says where it runs
      |    +-- PrecheckError      22   it may not move there; nothing was touched
@@ -200,6 +201,13 @@ class OutcomeUnknownError(ProvisioningError):
 
     exit_code = 19
     code = "router-outcome-unknown"
+
+
+class UnverifiedError(ProvisioningError):
+    """A router has committed, and what that was for is not there: lines, or the new route."""
+
+    exit_code = 24
+    code = "router-unverified"
 
 
 class MigrationError(VpnctlError):

@@ -12,7 +12,7 @@ from vpnctl.cli.command import ROUTERS_PANEL, command
 from vpnctl.cli.completers import complete_peer
 from vpnctl.cli.decode import decode
 from vpnctl.cli.output import Format, Output, print_document, print_table, say
-from vpnctl.controller.views import Adoption
+from vpnctl.controller.views import Adoption, NumberInUse
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,11 +35,12 @@ def add_to(app: typer.Typer) -> None:
         answer = Client(ctx.obj).post("adopt", body, wait_s=ASKING_ROUTERS_S)["adoption"]
         found = decode(Adoption, answer)
         if output.for_people:
+            uses = (*found.conflicts, *found.reserved)
             print_table(
-                ("KIND", "NUMBER", "WHERE", ""),
+                ("KIND", "NUMBER", "", "WHERE"),
                 (
-                    (one.kind, one.value, one.where, f"TAKEN by {one.taken}" if one.taken else "")
-                    for one in (*found.reserved, *found.conflicts)
+                    (one.kind, one.value, _state(one), f"{one.port}  {one.where}".strip())
+                    for one in uses
                 ),
             )
         else:
@@ -47,3 +48,7 @@ def add_to(app: typer.Typer) -> None:
         if found.conflicts:
             say("what is taken is used twice: change it at the router, or in the policy")
             raise typer.Exit(1)
+
+
+def _state(use: NumberInUse) -> str:
+    return f"TAKEN by {use.taken}" if use.taken else "reserved"

@@ -20,12 +20,12 @@ from vpnctl.cli.text import duration, plan_lines, timeline_lines, total_ms
 from vpnctl.cli.timeline_svg import write as write_svg
 from vpnctl.controller.requests import PlanRequest
 from vpnctl.controller.views import Applied, Plan, Revision, Vpn
-from vpnctl.errors import UsageError
+from vpnctl.errors import ProvisioningError, UsageError
 
 #: Seconds that routers may take at most, several attempts and slow commits included.
 ROUTERS_S = 900.0
 #: The same where they are only looked at.
-ASKING_ROUTERS_S = 120.0
+ASKING_ROUTERS_S = 300.0
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _LONGEST_S = 7 * 86400
@@ -85,10 +85,12 @@ def author() -> str:
         return "unknown"
 
 
-def fetch_plan(client: Client, request: PlanRequest, *, routes: int = 1000) -> dict[str, Any]:
-    """The plan as the controller answers with it."""
+def fetch_plan(
+    client: Client, request: PlanRequest, *, routes: int = 1000, check: bool = True
+) -> dict[str, Any]:
+    """The plan as the controller answers with it; ``check``: managed routers check it, too."""
     plan: dict[str, Any] = client.post(
-        "plan", {**asdict(request), "routes": routes}, wait_s=ASKING_ROUTERS_S
+        "plan", {**asdict(request), "routes": routes, "check": check}, wait_s=ASKING_ROUTERS_S
     )["plan"]
     return plan
 
@@ -112,13 +114,14 @@ def change(
     """
     confirm_s = seconds(confirm, "--confirm") if confirm else None
     wait_s = seconds(wait, "--wait")
-    planned = plan if plan is not None else fetch_plan(client, request)
+    planned = plan if plan is not None else fetch_plan(client, request, check=dry_run)
     shown = decode(Plan, planned)
     if form.for_people:
-        print("\n".join(plan_lines(shown, routes=routes, wide=form is Format.WIDE)), flush=True)
+        print("\n".join(shown_lines(shown, form, routes=routes)), flush=True)
     if dry_run or shown.empty:
         if not form.for_people:
             print_document({"plan": planned}, form)
+        refuse_troubled(shown)
         return
     if not yes:
         _ask(shown, form)
@@ -156,6 +159,22 @@ def change(
     # The policy is in force, and still an address may be somebody else's, say.
     for problem in client.get("status")["status"]["problems"]:
         _warn(problem)
+
+
+def shown_lines(plan: Plan, form: Format, *, routes: bool) -> list[str]:
+    """A plan for people; nothing of the routers' configurations is cut but on a terminal."""
+    wide = form is Format.WIDE
+    return plan_lines(plan, routes=routes, wide=wide, whole=not sys.stdout.isatty())
+
+
+def refuse_troubled(plan: Plan) -> None:
+    """Raises `ProvisioningError` where routers could not be asked, or would refuse the plan."""
+    troubled = [one.router for one in plan.routers if one.trouble]
+    if troubled:
+        raise ProvisioningError(
+            f"this cannot be done at {', '.join(troubled)} as things are",
+            hint=f"the reason stands above; 'vpnctl doctor {' '.join(troubled)}' may tell more",
+        )
 
 
 def _warn(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ from vpnctl.cli.command import ROUTERS_PANEL, command
 from vpnctl.cli.completers import complete_peer
 from vpnctl.cli.decode import decode_all
 from vpnctl.cli.output import Format, Output, paint, print_document
-from vpnctl.cli.text import router_lines
+from vpnctl.cli.text import FEW_ROUTER_LINES, router_lines
 from vpnctl.controller.views import Drift, RouterPlan
 
 RoutersArgument = Annotated[
@@ -48,7 +49,8 @@ def add_to(app: typer.Typer) -> None:
         answer = Client(ctx.obj).post("drift", body, wait_s=wait_s)["drift"]
         found = decode_all(Drift, answer)
         if output.for_people:
-            print("\n".join(_lines(found, None if output is Format.WIDE else 40)))
+            whole = output is Format.WIDE or not sys.stdout.isatty()
+            print("\n".join(_lines(found, None if whole else FEW_ROUTER_LINES)))
         else:
             print_document({"drift": answer}, output)
         if any(one.trouble or (one.diff and not one.fixed) for one in found):

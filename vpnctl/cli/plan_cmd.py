@@ -10,12 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from vpnctl.api.errors import SCHEMA
-from vpnctl.cli.change import Only, Routes, fetch_plan, of_directory
+from vpnctl.cli.change import Only, Routes, fetch_plan, of_directory, refuse_troubled, shown_lines
 from vpnctl.cli.client import Client
 from vpnctl.cli.command import CHANGE_PANEL, command
 from vpnctl.cli.decode import decode
 from vpnctl.cli.output import Format, Output, print_document, print_error, say
-from vpnctl.cli.text import plan_lines
 from vpnctl.controller.requests import PlanRequest
 from vpnctl.controller.views import Plan
 from vpnctl.errors import UsageError, VpnctlError
@@ -54,6 +53,7 @@ def add_to(app: typer.Typer) -> None:
         """Preview what applying the policy directory would change: every route at every peer."""
         try:
             planned = _plan(Client(ctx.obj), of_directory(only), out, routes, output)
+            refuse_troubled(planned)
         except VpnctlError as error:
             if not detailed_exitcode:
                 raise
@@ -69,7 +69,7 @@ def _plan(
     answer = fetch_plan(client, request, routes=1000 if output.for_people else _ALL_ROUTES)
     planned = decode(Plan, answer)
     if output.for_people:
-        print("\n".join(plan_lines(planned, routes=routes, wide=output is Format.WIDE)))
+        print("\n".join(shown_lines(planned, output, routes=routes)))
     else:
         print_document({"plan": answer}, output)
     if out is not None:

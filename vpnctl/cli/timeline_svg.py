@@ -10,8 +10,11 @@ from vpnctl.controller.views import Step
 from vpnctl.errors import UsageError
 
 _ROW, _TOP, _LABELS, _CHART, _AFTER = 18, 34, 230, 620, 70
-#: By what is done: at the controller, before a router changes, while it does.
-_COLOURS = {"": "#4c78a8", "before": "#9ecae9", "commit": "#f58518", "confirm": "#54a24b"}
+#: By what is done: at the controller, before a router changes, while it does, to see that it has.
+_COLOURS = {
+    "": "#4c78a8", "before": "#9ecae9", "commit": "#f58518", "verify": "#eeca3b",
+    "route received": "#eeca3b", "confirm": "#54a24b",
+}  # fmt: skip
 _TICKS = 5
 
 

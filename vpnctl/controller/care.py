@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
 from vpnctl.controller import views
 from vpnctl.controller.sessions import Sessions
 from vpnctl.controller.work import Work
-from vpnctl.errors import HostKeyError, NotFoundError, UsageError, VpnctlError
+from vpnctl.errors import HostKeyError, NotFoundError, RenderError, UsageError, VpnctlError
 from vpnctl.model import InUse, Pe
 from vpnctl.planning.plan import Plan, RouterPlan
 from vpnctl.provisioning import looking
+from vpnctl.provisioning.driver import Probe
 from vpnctl.provisioning.journal import RouterChange
+from vpnctl.provisioning.refusal import refusals
 from vpnctl.provisioning.rendered import Rendered
 
 _Thing = TypeVar("_Thing")
@@ -32,7 +34,11 @@ class Care(Sessions):
         if not fix:
             return await self._drifts(routers)
         async with self._lock:
-            return tuple([await self._fixed(drift) for drift in await self._drifts(routers)])
+            asked = tuple(routers)
+            found = [await self._fixed(drift) for drift in await self._drifts(asked)]
+            if not asked and not any(one.trouble for one in found):
+                self._troubles.pop("routers", None)
+            return tuple(found)
 
     async def _drifts(self, routers: Iterable[str]) -> tuple[views.Drift, ...]:
         pes = self._managed(routers)
@@ -46,15 +52,11 @@ class Care(Sessions):
 
     async def _drift_at(self, one: tuple[Pe, Rendered]) -> views.Drift:
         pe, shall = one
-        diff, trouble = await self._difference(pe, shall)
-        return views.Drift(pe.name, pe.platform, diff, trouble)
-
-    async def _difference(self, pe: Pe, shall: Rendered) -> tuple[str, str]:
-        """What loading it would change at a router, or why that cannot be said."""
         try:
-            return await looking.difference(self._routers.open(pe, shall.format), shall), ""
+            diff = await looking.difference(self._routers.open(pe, shall.format), shall)
         except VpnctlError as error:
-            return "", error.message
+            return views.Drift(pe.name, pe.platform, "", error.message)
+        return views.Drift(pe.name, pe.platform, diff)
 
     async def _fixed(self, drift: views.Drift) -> views.Drift:
         if not drift.diff:
@@ -82,6 +84,12 @@ class Care(Sessions):
             intent = self._routers.intent(pe.name)
             rendered = self._routers.renderer()(intent, None) if intent is not None else None
             rows.append(views.Check("templates", True, pe.platform))
+        except RenderError as error:
+            wrong = refusals(error)
+            told = "; ".join(f"{one.path}: {one.message}" for one in wrong)
+            hint = f"{wrong[0].place}: {wrong[0].hint}" if wrong else error.hint
+            rows.append(views.Check("templates", False, told or error.message, hint))
+            rendered = None
         except VpnctlError as error:
             rows.append(views.Check("templates", False, error.message, error.hint))
             rendered = None
@@ -100,12 +108,17 @@ class Care(Sessions):
                 views.Check("rights", True, "may change the configuration")
                 if probe.rights
                 else views.Check("rights", False, may, "give the user the rights to configure"),
+                *_candidate(probe),
                 views.Check("capabilities", True, f"{len(probe.capabilities)} told")
                 if not missing
                 else views.Check(
                     "capabilities", False, f"missing: {missing}", "enable them at the router"
                 ),
             ]
+        doubt = self._routers.in_doubt.get(pe.name)
+        if doubt is not None:
+            told = "asked again every few seconds; changes that concern it are refused until then"
+            rows.append(views.Check("last change", False, f"in doubt: {doubt}", told))
         state = self._peers.states.get(pe.name)
         up = pe.name in self._engine.by_peer
         told = state.state if state is not None else "not configured"
@@ -142,16 +155,33 @@ class Care(Sessions):
                 )
         return tuple(known[name] for name in wanted or sorted(known))
 
-    async def _with_routers(self, shown: Plan, work: Work | None) -> Plan:
+    async def _with_routers(self, shown: Plan, work: Work | None, *, check: bool) -> Plan:
         """A plan with what would be configured at each router, asked of the router itself."""
         if work is None:
             return shown
-        plans = await _each(work.changes, lambda change: self._router_plan(work, change))
+        plans = await _each(work.changes, lambda change: self._router_plan(work, change, check))
         return replace(shown, routers=plans)
 
-    async def _router_plan(self, work: Work, change: RouterChange) -> RouterPlan:
-        diff, trouble = await self._difference(work.pes[change.router], change.after)
-        return RouterPlan(change.router, change.after.platform, diff, trouble)
+    async def _router_plan(self, work: Work, change: RouterChange, check: bool) -> RouterPlan:
+        name, shall = change.router, change.after
+        doubt = self._routers.in_doubt.get(name)
+        if doubt is not None:
+            trouble = f"in doubt since an earlier change: {doubt}"
+            return RouterPlan(name, shall.platform, "", trouble)
+        try:
+            session = self._routers.open(work.pes[name], shall.format)
+            diff, trouble = await looking.rehearsal(session, change, check=check)
+        except VpnctlError as error:
+            diff, trouble = "", error.message
+        return RouterPlan(name, shall.platform, diff, trouble)
+
+
+def _candidate(probe: Probe) -> Iterator[views.Check]:
+    """Whether somebody else is at work on a router."""
+    if probe.obstacle is None:
+        yield views.Check("candidate", True, "free, without changes of anybody")
+    elif probe.rights:
+        yield views.Check("candidate", False, probe.obstacle.message, probe.obstacle.hint)
 
 
 async def _each(

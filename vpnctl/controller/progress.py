@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from vpnctl.controller.views import Step
+from vpnctl.errors import UnverifiedError
+from vpnctl.provisioning.participants import Witness
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.session import Session
 
@@ -114,24 +117,36 @@ class Delivery:
             timeline.add("last peer's last UPDATE out", self._begun, self.last_ns)
 
 
-class Heard:
-    """Waits until PEs announce the routes of their new endpoints.
+#: The step of a timeline at which a PE's new endpoints are heard.
+ROUTE_RECEIVED = "route received"
 
-    ``targets``: by PE, for each endpoint the targets of which one has to be on a route.
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What a PE announces of a new endpoint: a route with one of these targets (8 octets each).
+
+    ``endpoint``: in words, ``E1 at cloud2``.
     """
 
+    endpoint: str
+    targets: tuple[bytes, ...]
+
+
+class Heard:
+    """Waits until PEs announce the routes of their new endpoints; ``announcements``: by PE."""
+
     def __init__(
-        self,
-        targets: Mapping[str, Iterable[Iterable[bytes]]],
-        begun_ns: int,
-        clock: Callable[[], int],
+        self, announcements: Mapping[str, Iterable[Announcement]], clock: Callable[[], int]
     ) -> None:
-        self._waiting = {peer: [tuple(one) for one in those] for peer, those in targets.items()}
-        self._begun = begun_ns
+        self._waiting = {peer: list(those) for peer, those in announcements.items()}
         self._clock = clock
+        self._arrived = {peer: asyncio.Event() for peer in self._waiting}
         self._done = asyncio.Event()
+        self._begun = clock()
         #: When the last route of each PE that is done came.
-        self.at_ns: dict[str, int] = {}
+        self._at_ns: dict[str, int] = {}
+        #: The PEs without which nothing is kept; who waits for them tells how long it took.
+        self._deciding: set[str] = set()
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -142,17 +157,45 @@ class Heard:
         """See what is there by now."""
         for peer, endpoints in list(self._waiting.items()):
             missing = [
-                targets
-                for targets in endpoints
-                if not any(engine.hears(peer, target) for target in targets)
+                one
+                for one in endpoints
+                if not any(engine.hears(peer, target) for target in one.targets)
             ]
             if missing:
                 self._waiting[peer] = missing
             else:
                 del self._waiting[peer]
-                self.at_ns[peer] = self._clock()
+                self._at_ns[peer] = self._clock()
+                self._arrived[peer].set()
         if not self._waiting:
             self._done.set()
+
+    def committed(self) -> None:
+        """The routers have their endpoints: from now on routes may come."""
+        self._begun = self._clock()
+
+    def witness(self, peer: str, seconds: float) -> Witness:
+        """Lets a change be kept only if all of a PE is heard within ``seconds`` of being asked."""
+        self._deciding.add(peer)
+
+        async def see() -> None:
+            try:
+                await asyncio.wait_for(self._arrived[peer].wait(), seconds)
+            except TimeoutError:
+                raise self._silence(peer, seconds) from None
+
+        return Witness(ROUTE_RECEIVED, see)
+
+    def _silence(self, peer: str, seconds: float) -> UnverifiedError:
+        missing = self._waiting[peer]
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        return UnverifiedError(
+            f"{peer} has its configuration, and in {seconds:g} s no route of {missing[0].endpoint}"
+            f"{more} has come from it",
+            router=peer,
+            hint=f"'vpnctl show peers' tells of its session; a router that announces only later is "
+            f"not waited for with `timeouts: {{route: 0}}` at {peer} in network.yaml",
+        )
 
     async def wait(self, seconds: float, up: Iterable[str]) -> None:
         """Wait for those PEs whose session is ``up``, at most ``seconds``."""
@@ -163,6 +206,7 @@ class Heard:
                 return
 
     def record(self, timeline: Timeline) -> None:
-        """Add what was measured to a timeline."""
-        for peer, at in self.at_ns.items():
-            timeline.add("route received", self._begun, at, router=peer)
+        """Add what came to a timeline, without the PEs for which a `witness` has waited."""
+        for peer, at in self._at_ns.items():
+            if peer not in self._deciding:
+                timeline.add(ROUTE_RECEIVED, min(self._begun, at), at, router=peer)

@@ -13,8 +13,9 @@ from vpnctl.controller.candidate import Candidate
 from vpnctl.controller.care import Care
 from vpnctl.controller.progress import Heard
 from vpnctl.controller.work import Work
-from vpnctl.errors import ProvisioningError, VpnctlError
+from vpnctl.errors import RenderError, VpnctlError
 from vpnctl.model import Ruleset
+from vpnctl.provisioning.refusal import refusals
 from vpnctl.ruleset import adopt, load
 from vpnctl.store import Revision
 
@@ -28,16 +29,18 @@ _LONGEST_RETRY_S = 30.0
 class Provisioning(Care):
     """A controller that gives its routers what a change asks of them.
 
-    All of it happens while the change has the lock, but the background's `_mend`, which takes it.
+    All of it happens while the change has the lock, but the background's `_mend`, which takes it
+    where it changes the policy, or gives routers what the policy says.
     """
 
     _mending: asyncio.Task[None] | None
     _behind: bool
+    _told_doubt: str
     _monotonic: Callable[[], int]
 
     @abstractmethod
     async def _undo(self, number: int, reason: str) -> None:
-        """Take back a revision that the routers do not have."""
+        """Take back a revision that the routers do not have; raises `StoreError`."""
 
     @abstractmethod
     async def _put_in_force(self, candidate: Candidate, author: str) -> Revision:
@@ -72,20 +75,42 @@ class Provisioning(Care):
             return None
         return await asyncio.to_thread(self._routers.work, ruleset)
 
-    async def _at_routers(self, work: Work) -> Heard:
+    async def _work_of(self, candidate: Candidate) -> Work | None:
+        """What a candidate asks of routers; `RenderError` where they cannot have it."""
+        try:
+            return await self._work(candidate.compiled.ruleset)
+        except RenderError as error:
+            if candidate.restores is None:
+                raise
+            # Its files are not on disk: a line of theirs would lead nowhere.
+            wrong = [f"{one.path}: {one.message}" for one in refusals(error)]
+            more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            raise RenderError(
+                f"revision {candidate.restores} cannot be brought back, because routers cannot have"
+                f" it any more: {wrong[0]}{more}",
+                hint="write what you want of it into the policy's files, and apply them",
+            ) from error
+
+    async def _at_routers(self, work: Work, candidate: Candidate) -> Heard:
         """Put a change in force at the routers, for as long as they wait for the revision.
 
-        Gives who waits for the routes of the new endpoints from now on.
+        Gives who waits for the routes of the new endpoints from now on.  The way back to an earlier
+        policy is not refused because of a route that does not come.
         """
         self._routers.refuse_in_doubt(work)
-        begun = self._monotonic()
-        heard = Heard(self._routers.announced_by(work), begun, self._monotonic)
+        heard = Heard(self._routers.announced_by(work), self._monotonic)
+        back = candidate.restores is not None
+        deciding = {} if back else self._routers.deciding(work, self._engine.by_peer)
+        self._peers.expect(heard)
         try:
-            await work.put_in_force()
+            await work.put_in_force(
+                {name: heard.witness(name, seconds) for name, seconds in deciding.items()}
+            )
         except BaseException:
+            self._forget(heard)
             self._routers.keep_an_eye_on(work)
             raise
-        self._peers.expect(heard)
+        heard.committed()
         return heard
 
     def _forget(self, heard: Heard | None) -> None:
@@ -105,9 +130,6 @@ class Provisioning(Care):
         work.transaction.decided()
         try:
             await work.transaction.confirm()
-        except ProvisioningError as error:
-            await self._undo(revision.number, error.message)
-            raise
         finally:
             self._routers.keep_an_eye_on(work)
         self._routers.took(work, self._network)
@@ -127,21 +149,30 @@ class Provisioning(Care):
     async def _mend(self) -> None:
         pause = _RETRY_S
         while True:
+            # Without the lock: a router that does not answer holds up nobody, and a change that
+            # concerns it is refused.
+            for work in await self._routers.resume():
+                how = "taken back" if work.going_back else "completed"
+                _log.info(f"unfinished change {how}", routers=sorted(work.pes))
+            self._tell_in_doubt()
             async with self._lock:
-                for work, failure in await self._routers.resume():
-                    if work.transaction.finished:
-                        how = "taken back" if work.going_back else "completed"
-                        _log.info(f"unfinished change {how}", routers=sorted(work.routers))
-                    if work.revision is not None and work.going_back:
-                        why = failure.message if failure else "routers were on their way back"
-                        await self._undo(work.revision, why)
                 if self._behind and not self._routers.unfinished:
                     self._behind = not await self._catch_up()
-                self._tell_in_doubt()
+            self._tell_in_doubt()
             if not self._routers.unfinished and not self._behind:
                 return
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_RETRY_S)  # changes wait while routers are asked
+            pause = min(2 * pause, _LONGEST_RETRY_S)
+
+    async def _undecide(self, work: Work, reason: str) -> None:
+        """Take back the revision of a work that was taken back; raises `StoreError`."""
+        if work.revision is None:
+            return
+        if not work.left:
+            await self._undo(work.revision, reason)
+            return
+        async with self._lock:
+            await self._undo(work.revision, reason)
 
     async def _catch_up(self) -> bool:
         """Give the routers what the applied revision says; whether they have it now."""
@@ -161,13 +192,11 @@ class Provisioning(Care):
         return True
 
     def _tell_in_doubt(self) -> None:
-        doubtful = self._routers.in_doubt
-        if doubtful:
-            named = "; ".join(f"{name} ({why})" for name, why in sorted(doubtful.items()))
-            text = f"in doubt, and asked again until it answers: {named}"
-            if self._troubles.get("doubt") != text:
-                self._hub.tell("error", "routers", text)
-                _log.warning("routers in doubt", why=doubtful)
-            self._troubles["doubt"] = text
-        elif self._troubles.pop("doubt", None):
-            self._hub.tell("router", "routers", "no router is in doubt any more")
+        doubt = self._routers.doubt
+        if doubt != self._told_doubt:
+            if doubt:
+                self._hub.tell("error", "routers", doubt)
+                _log.warning("routers in doubt", why=self._routers.in_doubt)
+            else:
+                self._hub.tell("router", "routers", "no router is in doubt any more")
+        self._told_doubt = doubt

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from vpnctl.controller.work import KIND, OpenRouter, Work, begin, taken_up
+from vpnctl.controller.impossible import TEMPLATES
+from vpnctl.controller.progress import Announcement
+from vpnctl.controller.work import KIND, OpenRouter, Undo, Work, begin, taken_up
 from vpnctl.errors import (
     NotFoundError,
     OutcomeUnknownError,
@@ -24,9 +27,6 @@ from vpnctl.provisioning.rendered import Rendered
 from vpnctl.provisioning.transaction import Patience
 from vpnctl.store import Store
 
-#: Where an operator's own platforms are, in the policy directory.
-TEMPLATES = "router_templates"
-
 
 def open_by_access(pe: Pe, form: str) -> Driver:
     """A session by what the policy says about access; not connected yet."""
@@ -40,7 +40,8 @@ class Routers:
     """What every managed router has of ours, and how it gets something else.
 
     A network without managed routers costs nothing here but looking whether it has some.
-    ``on_unfinished`` is called when there is work to be resumed.
+    ``on_unfinished`` is called when there is work to be resumed, ``undo`` when routers were brought
+    back from what a revision had given them.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Routers:
         *,
         clock: Callable[[], int],
         on_unfinished: Callable[[], None],
+        undo: Undo,
         patience: Patience | None = None,
     ) -> None:
         self._store = store
@@ -58,6 +60,7 @@ class Routers:
         self._open = open_router
         self._clock = clock
         self._on_unfinished = on_unfinished
+        self._undo = undo
         self._patience = patience or Patience()
         self._have: dict[str, RouterIntent] = {}
         self._pes: dict[str, Pe] = {}
@@ -138,20 +141,23 @@ class Routers:
         ]
         if not differing:
             return None
+        from vpnctl.provisioning.profile_files import read_profiles
+        from vpnctl.provisioning.rendering import render_each
+
+        profiles = read_profiles(self._templates)
         render = self.renderer()
         have = {name: _possible(render, self._have.get(name)) for name in differing}
-        changes = [
-            RouterChange(
-                name,
-                after=render(shall.get(name), have[name]),
-                before=render(have[name], shall.get(name)),
-            )
-            for name in differing
-            if shall.get(name) is not None or have[name] is not None
+        differing = [
+            name for name in differing if shall.get(name) is not None or have[name] is not None
         ]
-        if not changes:
+        if not differing:
             return None
-        differing = [change.router for change in changes]
+        after = render_each(((shall.get(name), have[name]) for name in differing), profiles)
+        before = render_each(((have[name], shall.get(name)) for name in differing), profiles)
+        changes = [
+            RouterChange(name, shall_be, had, self._new(name, have[name], shall_be, had))
+            for name, shall_be, had in zip(differing, after, before, strict=True)
+        ]
         pes = {name: network.pes[name] if name in shall else self._pes[name] for name in differing}
         return begin(
             self._store,
@@ -159,9 +165,19 @@ class Routers:
             pes,
             {name: shall.get(name) for name in differing},
             self._open,
+            undo=self._undo,
             clock=self._clock,
             patience=self._patience,
         )
+
+    def _new(
+        self, router: str, possible: RouterIntent | None, after: Rendered, before: Rendered
+    ) -> tuple[str, ...]:
+        """The nodes that a change makes and that were not ours before it."""
+        if router in self._have and possible is None:
+            return ()  # what it has of ours cannot be told any more
+        ours = set(before.owned)
+        return tuple(path for path in after.owned if path not in ours)
 
     def intent(self, router: str) -> RouterIntent | None:
         """What a router should have by now."""
@@ -178,30 +194,58 @@ class Routers:
             {pe.name: pe},
             {pe.name: shall},
             self._open,
+            undo=self._undo,
             clock=self._clock,
             patience=self._patience,
         )
 
-    def announced_by(self, work: Work) -> Mapping[str, list[list[bytes]]]:
-        """The export targets of every endpoint that a work creates, by router."""
-        created: dict[str, list[list[bytes]]] = {}
+    def announced_by(self, work: Work) -> Mapping[str, list[Announcement]]:
+        """What every router announces of the endpoints that a work creates there."""
+        created: dict[str, list[Announcement]] = {}
         for name, intent in work.shall.items():
             if intent is not None:
                 had = self._have.get(name)
                 known = {one.name for one in had.attachments} if had is not None else set()
                 for one in intent.attachments:
                     if one.name not in known:
-                        targets = [target.octets for target in one.export_targets]
-                        created.setdefault(name, []).append(targets)
+                        targets = tuple(target.octets for target in one.export_targets)
+                        announcement = Announcement(f"{one.vpn} at {one.site}", targets)
+                        created.setdefault(name, []).append(announcement)
         return created
+
+    def deciding(self, work: Work, up: Container[str]) -> Mapping[str, float]:
+        """The routers from which a route has to come before a change is kept, and within how long.
+
+        Those that get a new endpoint of a platform that announces one as soon as it is configured
+        (`Profile.announces`), over a session that is ``up`` and is not changed itself: of any
+        other, silence tells nothing about the change.  In seconds, and without those of which the
+        policy says 0.
+        """
+        found: dict[str, float] = {}
+        for name in self.announced_by(work):
+            shall, had, pe = work.shall[name], self._have.get(name), work.pes[name]
+            access = pe.netconf or pe.frr
+            if (
+                name in up
+                and shall is not None
+                and had is not None
+                and replace(shall, attachments=()) == replace(had, attachments=())
+                and access is not None
+                and access.timeouts.route > 0
+                and self.profile(pe).announces
+            ):
+                found[name] = access.timeouts.route
+        return found
 
     def refuse_in_doubt(self, work: Work) -> None:
         """Refuse work at a router of which nobody knows what it has."""
-        doubtful = {name for other in self.unfinished for name in other.routers} & work.routers
+        doubtful = sorted(self.in_doubt.keys() & work.routers)
         if doubtful:
             raise OutcomeUnknownError(
-                f"in doubt since an earlier change: {', '.join(sorted(doubtful))}",
-                hint="it is asked again every few seconds; 'vpnctl doctor' tells what is wrong",
+                f"in doubt since an earlier change: {', '.join(doubtful)}",
+                hint=f"asked again every few seconds; 'vpnctl doctor {' '.join(doubtful)}' tells "
+                "what is wrong. What is gone for good is left alone without `netconf:` or `frr:` "
+                "in network.yaml",
             )
 
     def took(self, work: Work, network: Network) -> None:
@@ -226,7 +270,12 @@ class Routers:
         for operation in await asyncio.to_thread(self._store.pending):
             if operation.kind == KIND:
                 work = await asyncio.to_thread(
-                    taken_up, self._store, operation, self._open, patience=self._patience
+                    taken_up,
+                    self._store,
+                    operation,
+                    self._open,
+                    undo=self._undo,
+                    patience=self._patience,
                 )
                 self.unfinished.append(work)
 
@@ -234,38 +283,44 @@ class Routers:
         """Resume a work later if it was begun and has not ended."""
         begun = work.transaction.phase is not None
         if begun and not work.transaction.finished and work not in self.unfinished:
+            work.left = True
             self.unfinished.append(work)
             self._on_unfinished()
 
-    async def resume(self) -> list[tuple[Work, ProvisioningError | None]]:
-        """Try once to end everything that is unfinished.
-
-        Gives what ended, or failed where it had been decided, with the reason.
-        """
+    async def resume(self) -> list[Work]:
+        """Try once to end everything that is unfinished; gives what ended."""
         ended = []
         for work in list(self.unfinished):
-            failure = None
             if work.transaction.phase is not Phase.DECIDED:
                 # It is repeated until all is settled, and changes wait meanwhile.
                 work.transaction.be_brief()
             try:
                 await work.transaction.resume()
-            except ProvisioningError as error:
-                failure = error
+            except ProvisioningError:
+                pass  # it is on its way back then, and why is told with the revision
             if work.transaction.finished:
                 self.unfinished.remove(work)
-            ended.append((work, failure))
+                ended.append(work)
         return ended
+
+    @property
+    def doubt(self) -> str:
+        """The routers in doubt, and why, in words; empty where there are none."""
+        doubtful = self.in_doubt
+        named = "; ".join(f"{name} ({why})" for name, why in sorted(doubtful.items()))
+        return f"in doubt, and asked again until it answers: {named}" if named else ""
 
     @property
     def in_doubt(self) -> Mapping[str, str]:
         """Why, by router in doubt."""
         found: dict[str, str] = {}
         for work in self.unfinished:
+            if work.transaction.finished:
+                continue  # the journal says so since a moment ago
+            # With none left, what is unfinished is the revision, or what the journal says.
+            found |= dict.fromkeys(work.routers or work.pes, "a change was cut off there")
             answers = work.transaction.in_doubt
             found |= {name: error.message for name, error in answers.items()}
-            if not answers:
-                found |= dict.fromkeys(work.routers, "a change was cut off there")
         return found
 
 

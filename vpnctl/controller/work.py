@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from vpnctl.provisioning import access
 from vpnctl.provisioning.driver import Driver
 from vpnctl.provisioning.intent import RouterIntent
 from vpnctl.provisioning.journal import SAME, SETTLED, Note, Phase, RouterChange
+from vpnctl.provisioning.participants import Witness
 from vpnctl.provisioning.transaction import Patience, Transaction
 from vpnctl.store import Operation, OperationState, Store
 
@@ -21,6 +22,9 @@ from vpnctl.store import Operation, OperationState, Store
 KIND = "provision"
 
 _ENDS = {Phase.DONE: OperationState.DONE, Phase.UNDONE: OperationState.ABORTED}
+
+#: Takes back what a work's revision wanted, for a reason.
+Undo = Callable[["Work", str], Awaitable[None]]
 
 #: Makes a session with a router, not connected yet; the format is that of what it is to load.
 OpenRouter = Callable[[Pe, str], Driver]
@@ -54,7 +58,8 @@ class Work:
     """What a change does at routers; ``pes`` has each of them.
 
     ``shall``: the intents that the routers have when it is done, None for what is left without;
-    ``revision``: the one that decided it, once there is one.
+    ``revision``: the one that decided it, once there is one; ``left``: whether the change that it
+    belongs to is over, and it is resumed on its own.
     """
 
     transaction: Transaction
@@ -63,6 +68,7 @@ class Work:
     pes: Mapping[str, Pe]
     shall: Mapping[str, RouterIntent | None]
     revision: int | None = None
+    left: bool = False
 
     @property
     def decides(self) -> int | None:
@@ -81,11 +87,15 @@ class Work:
             return frozenset(self.pes)
         return self.transaction.concerned
 
-    async def put_in_force(self) -> None:
-        """Prepare and commit, on all or on none; raises `ProvisioningError` or `StoreError`."""
+    async def put_in_force(self, witnesses: Mapping[str, Witness] | None = None) -> None:
+        """Prepare, commit and verify, on all or on none; ``witnesses``: see `Transaction.verify`.
+
+        Raises `ProvisioningError` or `StoreError`.
+        """
         try:
             await self.transaction.prepare()
             await self.transaction.commit()
+            await self.transaction.verify(witnesses)
         except BaseException:
             if not self.transaction.finished and self.transaction.phase is not None:
                 await self.transaction.abort()
@@ -110,6 +120,7 @@ def begin(
     shall: Mapping[str, RouterIntent | None],
     open_router: OpenRouter,
     *,
+    undo: Undo,
     clock: Callable[[], int],
     patience: Patience,
 ) -> Work:
@@ -127,14 +138,21 @@ def begin(
         lambda change: open_router(pes[change.router], change.after.format),
         journal,
         persist=persist,
+        undecide=lambda reason: undo(work, reason),
         patience=patience,
         clock=clock,
     )
-    return Work(transaction, journal, changes, pes, shall)
+    work = Work(transaction, journal, changes, pes, shall)
+    return work
 
 
 def taken_up(
-    store: Store, operation: Operation, open_router: OpenRouter, *, patience: Patience
+    store: Store,
+    operation: Operation,
+    open_router: OpenRouter,
+    *,
+    undo: Undo,
+    patience: Patience,
 ) -> Work:
     """Work that an earlier controller has left; it is to be resumed."""
     payload: Mapping[str, Any] = operation.payload
@@ -154,7 +172,9 @@ def taken_up(
         journal := StoreJournal(store, payload, operation.id),
         persist=payload["persist"],
         phase=Phase(log[-1].phase),
+        undecide=lambda reason: undo(work, reason),
         patience=patience,
     )
     revision = int(decided) if decided else None
-    return Work(transaction, journal, changes, pes, {}, revision)
+    work = Work(transaction, journal, changes, pes, {}, revision, left=True)
+    return work

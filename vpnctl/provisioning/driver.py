@@ -1,12 +1,13 @@
 """What the transaction asks of a router: one session, step by step.
 
-Every step raises one of six errors, all of them `ProvisioningError`::
+Every step raises one of seven errors, all of them `ProvisioningError`::
 
     ConnectError          no session: unreachable, refused, login failed, connection lost
     HostKeyError          somebody answers, but not with the router's key
     LockedError           another session holds the configuration
     DirtyCandidateError   the candidate has changes that are not ours
     RejectedError         the router understood and said no, in its own words
+    UnverifiedError       the router says that it has committed, and what is in force is not that
     OutcomeUnknownError   the router did not answer: it may have done it or not
 
 The last is the one to be careful with.  A driver raises it for `Driver.commit_confirmed`,
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from vpnctl.errors import ProvisioningError
 from vpnctl.provisioning.rendered import Rendered
 
 
@@ -40,7 +42,9 @@ class Probe:
     """What a router says about itself, for ``vpnctl doctor``.
 
     ``host_key``: fingerprint as OpenSSH shows it (``SHA256:...``), empty where there is none;
-    ``rights``: whether the user may change the configuration; ``missing``: what the transaction
+    ``rights``: whether the user may change the configuration; ``obstacle``: what is in the way of
+    that just now (another's lock, uncommitted changes, a commit that waits); ``missing``: what the
+    transaction
     needs and the router has not (capabilities, commands), in the router's terms.
     """
 
@@ -49,6 +53,7 @@ class Probe:
     capabilities: tuple[str, ...]
     rights: bool
     missing: tuple[str, ...] = ()
+    obstacle: ProvisioningError | None = None
 
 
 class Driver(Protocol):
@@ -79,6 +84,13 @@ class Driver(Protocol):
 
         ``persist`` names the commit across sessions: the session may end and it stays.  Raises
         `RejectedError` (nothing is in force) or `OutcomeUnknownError`.
+        """
+
+    async def verify(self) -> None:
+        """Read back what this session has committed of ours; nothing is confirmed by it.
+
+        There are routers that answer "done" and have not done it, or not all of it: raises
+        `UnverifiedError`, which changes nothing at the router.
         """
 
     async def confirm(self, persist: str) -> None:

@@ -88,6 +88,8 @@ class RouterIntent:
     hold_time: int
     port: str
     attachments: tuple[Attachment, ...]
+    #: Where the policy has the router; two that differ in nothing else are equal.
+    place: Place | None = field(default=None, compare=False)
 
     @property
     def internal(self) -> bool:
@@ -132,6 +134,7 @@ def _intent(pe: Pe, controller_asn: int, attachments: list[Attachment]) -> Route
         hold_time=pe.hold_time,
         port=pe.port,
         attachments=tuple(sorted(attachments, key=lambda one: (one.vpn, one.site))),
+        place=pe.place,
     )
 
 

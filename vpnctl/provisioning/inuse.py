@@ -115,16 +115,18 @@ def _junos(root: etree._Element) -> Iterator[InUse]:
 def _unit(unit: etree._Element, port: str) -> Iterator[InUse]:
     """Its VLANs, and its own number: ours have the number of their VLAN."""
     where = _where(unit)
-    number = _text(unit, "name")
-    if _is_within(number, _MOST_VLAN):
-        yield InUse("vlan", number, where, port)
+    vlans = set()
     outer, inner = (_tag(_text(unit, f"vlan-tags/{side}")) for side in ("outer", "inner"))
     if outer and inner:
         yield InUse("vlan", f"{outer}/{inner}", where, port)
     written = [unit.find("vlan-id"), *unit.iterfind("vlan-id-list"), unit.find("vlan-id-range")]
     for element in written:
         for vlan in _vlans("" if element is None else (element.text or "").strip()):
+            vlans.add(str(vlan))
             yield InUse("vlan", str(vlan), where, port)
+    number = _text(unit, "name")
+    if _is_within(number, _MOST_VLAN) and number not in vlans:
+        yield InUse("vlan", number, f"{where}, by the number of the unit", port)
 
 
 def _instance(

@@ -60,11 +60,15 @@ AFTER_A_CRASH: Mapping[Phase, Phase] = {
 
 @dataclass(frozen=True, slots=True)
 class RouterChange:
-    """What a transaction does at one router, and what brings it back."""
+    """What a transaction does at one router, and what brings it back.
+
+    ``new``: those paths of ``after`` that were not ours before it.
+    """
 
     router: str
     after: Rendered
     before: Rendered
+    new: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """As JSON values, for the journal."""
@@ -73,7 +77,8 @@ class RouterChange:
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> RouterChange:
         """What `document` gave."""
-        return cls(document["router"], _rendered(document["after"]), _rendered(document["before"]))
+        after, before = _rendered(document["after"]), _rendered(document["before"])
+        return cls(document["router"], after, before, tuple(document.get("new", ())))
 
 
 def _rendered(document: Mapping[str, Any]) -> Rendered:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from vpnctl.errors import ConnectError, OutcomeUnknownError, ProvisioningError
 from vpnctl.provisioning.driver import Driver, Probe
+from vpnctl.provisioning.foreign import refuse_foreign
+from vpnctl.provisioning.journal import RouterChange
 from vpnctl.provisioning.rendered import Rendered
 
 
@@ -12,16 +18,42 @@ async def difference(driver: Driver, shall: Rendered) -> str:
     The router's candidate is locked meanwhile and left as it was.  Raises every error that a
     `Driver` has, and ends the session.
     """
+    async with _locked(driver):
+        await driver.load(shall)
+        return await driver.diff()
+
+
+async def rehearsal(driver: Driver, change: RouterChange, *, check: bool) -> tuple[str, str]:
+    """What a change would do at a router, and what speaks against it; empty: nothing.
+
+    As with `difference`; against it may be nodes of somebody else's, and with ``check`` the
+    router's own check, for which it may take as long as for a commit.
+    """
+    complaint = ""
+    async with _locked(driver):
+        await driver.load(change.after)
+        found = await driver.diff()
+        try:
+            await refuse_foreign(driver, change)
+            if found and check:
+                await driver.check()
+        except (ConnectError, OutcomeUnknownError):
+            raise
+        except ProvisioningError as error:
+            complaint = error.message
+    return found, complaint
+
+
+@asynccontextmanager
+async def _locked(driver: Driver) -> AsyncIterator[None]:
     try:
         await driver.connect()
         await driver.lock()
-        await driver.load(shall)
-        found = await driver.diff()
+        yield
         await driver.discard()
         await driver.unlock()
     finally:
         await driver.close()
-    return found
 
 
 async def probe(driver: Driver) -> Probe:

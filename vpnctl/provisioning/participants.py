@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import TypeVar
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple, TypeVar
 
 from vpnctl.errors import OutcomeUnknownError, ProvisioningError
 from vpnctl.provisioning.driver import Driver
@@ -28,6 +29,42 @@ class Participant:
     @property
     def name(self) -> str:
         return self.change.router
+
+
+class Witness(NamedTuple):
+    """What has to be seen of a router beside its configuration; ``name`` is the step's."""
+
+    name: str
+    see: Callable[[], Awaitable[None]]
+
+
+async def each(
+    routers: Iterable[Participant], work: Callable[[Participant], Awaitable[None]]
+) -> list[ProvisioningError]:
+    """Do something at every router at once, all of it whatever fails; gives the failures."""
+    results = await asyncio.gather(*map(work, routers), return_exceptions=True)
+    failures = []
+    for result in results:
+        if isinstance(result, ProvisioningError):
+            failures.append(result)
+        elif isinstance(result, BaseException):
+            raise result
+    return failures
+
+
+async def leave(router: Participant) -> None:
+    """Leave nothing of ours at a router: no candidate, no lock, no session."""
+    driver, router.driver = router.driver, None
+    if driver is None:
+        return
+    try:
+        if not router.committed:
+            await driver.discard()
+        await driver.unlock()
+    except Exception:
+        pass  # the end of the session does both, too
+    finally:
+        await driver.close()
 
 
 async def guarded(router: Participant, name: str, doing: Awaitable[_Result]) -> _Result:

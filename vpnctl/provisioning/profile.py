@@ -66,11 +66,13 @@ class Profile(BaseModel):
     """One platform.
 
     ``services``: what can be provisioned; with none, the session with the controller alone is
-    ours.  ``logical_system``: the name of the virtual router in which everything is put, on
-    platforms that have them.  ``unique``: numbers of which the router takes each once, besides
-    names and route distinguishers.  ``keys``: names of leaves that are the key of a list where
-    they come first in an element.  ``in_use``: where a ``netconf-xml`` configuration has
-    numbers, as the last elements of their paths.  ``templates`` are rendered one after the other.
+    ours.  ``announces``: whether a new endpoint announces a route as soon as it is configured,
+    whatever is attached to it; then a change waits for that.  ``logical_system``: the name of the
+    virtual router in which everything is put, on platforms that have them.  ``unique``: numbers
+    of which the router takes each once, besides names and route distinguishers.  ``keys``: names
+    of leaves that are the key of a list where they come first in an element.  ``in_use``: where a
+    ``netconf-xml`` configuration has numbers, as the last elements of their paths.  ``templates``
+    are rendered one after the other.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -79,6 +81,7 @@ class Profile(BaseModel):
     description: str = ""
     services: tuple[Literal["vpls", "evpn"], ...] = ()
     families: tuple[str, ...] = Field(min_length=1)
+    announces: bool = False
     logical_system: str | None = None
     port: bool = True
     untagged: bool = True

@@ -27,14 +27,14 @@ class Refusal:
 
 def router_refusal(intent: RouterIntent, key: str, message: str, hint: str) -> Refusal:
     """One about the router's entry in the network."""
-    return Refusal(_NETWORK, f"pes.{intent.router}.{key}", message, hint)
+    return Refusal(intent.place or _NETWORK, f"pes.{intent.router}.{key}", message, hint)
 
 
 def endpoint_refusal(
     intent: RouterIntent, attachment: Attachment, message: str, hint: str
 ) -> Refusal:
     """One about an endpoint, at the place where the policy asks for it."""
-    place = attachment.place or _NETWORK
+    place = attachment.place or intent.place or _NETWORK
     path = f"{attachment.vpn} at {attachment.site}, {intent.router}"
     return Refusal(place, path, message, hint)
 
@@ -48,3 +48,8 @@ def refused(refusals: Iterable[Refusal]) -> RenderError:
         hint="correct them and try again",
         mistakes=found,
     )
+
+
+def refusals(error: RenderError) -> list[Refusal]:
+    """What `refused` has put into an error."""
+    return [one for one in error.mistakes if isinstance(one, Refusal)]

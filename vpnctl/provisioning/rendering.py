@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from lxml import etree
 
+from vpnctl.errors import RenderError
 from vpnctl.provisioning.blocks import FRR, blocks_text, owned_blocks, parse_blocks
 from vpnctl.provisioning.documents import (
     BASE,
@@ -19,7 +20,7 @@ from vpnctl.provisioning.documents import (
 )
 from vpnctl.provisioning.intent import RouterIntent
 from vpnctl.provisioning.profile import Platform, Profiles
-from vpnctl.provisioning.refusal import Refusal, refused, router_refusal
+from vpnctl.provisioning.refusal import Refusal, refusals, refused, router_refusal
 from vpnctl.provisioning.rendered import Rendered
 from vpnctl.provisioning.semantics import check_intent
 from vpnctl.provisioning.semantics_junos import check_document
@@ -56,15 +57,15 @@ def render(
         )
     unchanged = intent == before
     intent = _placed(intent, platform)
-    refusals = check_intent(intent, platform.profile)
-    if refusals:
-        raise refused(refusals)
+    wrong = check_intent(intent, platform.profile)
+    if wrong:
+        raise refused(wrong)
     written = _write(intent, platform)
     if platform.profile.format == JUNOS_XML and written.document is not None:
-        wrong = check_document(written.document)
+        broken = check_document(written.document)
         hint = f"correct the templates of {platform.name}"
-        if wrong:
-            raise refused(router_refusal(intent, "platform", one, hint) for one in wrong)
+        if broken:
+            raise refused(router_refusal(intent, "platform", one, hint) for one in broken)
     gone = () if unchanged else _gone(written.owned, before, platform, profiles)
     return Rendered(
         router=intent.router,
@@ -74,6 +75,21 @@ def render(
         owned=written.owned,
         delete=gone,
     )
+
+
+def render_each(
+    routers: Iterable[tuple[RouterIntent | None, RouterIntent | None]], profiles: Profiles
+) -> tuple[Rendered, ...]:
+    """`render` for several routers; raises `RenderError` with what is wrong at any of them."""
+    rendered, wrong = [], []
+    for intent, before in routers:
+        try:
+            rendered.append(render(intent, before, profiles))
+        except RenderError as error:
+            wrong += refusals(error)
+    if wrong:
+        raise refused(wrong)
+    return tuple(rendered)
 
 
 class _Written(NamedTuple):

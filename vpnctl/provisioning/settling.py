@@ -8,7 +8,7 @@ connected; every error of it may be raised, and then the router is as much in do
 
 from __future__ import annotations
 
-from vpnctl.errors import RejectedError
+from vpnctl.errors import RejectedError, UnverifiedError
 from vpnctl.provisioning.driver import CommitState, Driver
 from vpnctl.provisioning.journal import RouterChange
 from vpnctl.provisioning.rendered import Rendered
@@ -62,6 +62,11 @@ async def _give(shall: Rendered, driver: Driver, persist: str, window_s: int) ->
     if await driver.diff():
         await driver.check()
         await driver.commit_confirmed(persist, window_s)
+        try:
+            await driver.verify()
+        except UnverifiedError:
+            await driver.cancel(persist)
+            raise
         await driver.confirm(persist)
     else:
         await driver.discard()

@@ -4,6 +4,8 @@
 
     prepare   per router, in parallel: connect, lock, load, diff, check
     commit    per router, in parallel: a confirmed commit, which undoes itself
+    verify    per router, in parallel: what was committed is in force, and whatever else the caller
+              knows to follow from it has come about
     (decide)  the caller commits the revision: `vpnctl.provisioning.journal` says why there
     confirm   per router, in parallel
 
@@ -35,6 +37,7 @@ from vpnctl.errors import (
 )
 from vpnctl.provisioning import settling
 from vpnctl.provisioning.driver import Driver
+from vpnctl.provisioning.foreign import refuse_foreign
 from vpnctl.provisioning.journal import (
     AFTER_A_CRASH,
     FOLLOWING,
@@ -45,7 +48,14 @@ from vpnctl.provisioning.journal import (
     Phase,
     RouterChange,
 )
-from vpnctl.provisioning.participants import Participant, combined, guarded
+from vpnctl.provisioning.participants import (
+    Participant,
+    Witness,
+    combined,
+    each,
+    guarded,
+    leave,
+)
 from vpnctl.provisioning.timeline import RouterStep
 
 _Result = TypeVar("_Result")
@@ -72,6 +82,9 @@ class Transaction:
     commits at the routers, and nobody else's.  ``phase`` is where a transaction that was cut off
     had come to; such a one is only good for `resume`, and ``changes`` are without the routers that
     had dropped out or were settled (their notes say `SAME` and `SETTLED`).
+
+    ``undecide`` is called with the reason when a change that had been decided is taken back after
+    all, before the journal says that it was; a `StoreError` of it makes that wait for `resume`.
     """
 
     def __init__(
@@ -82,6 +95,7 @@ class Transaction:
         *,
         persist: str,
         phase: Phase | None = None,
+        undecide: Callable[[str], Awaitable[None]] | None = None,
         patience: Patience | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -93,6 +107,7 @@ class Transaction:
         self._open = open_driver
         self._journal = journal
         self._persist = persist
+        self._undecide = undecide
         self._patience = patience or Patience()
         self._clock = clock
         self._sleep = sleep
@@ -133,11 +148,11 @@ class Transaction:
         are all, the transaction is done.
         """
         await self._enter(Phase.PREPARE)
-        failures = await self._each(self._routers, self._prepare)
+        failures = await each(self._routers, self._prepare)
         if failures:
             await self.abort()
             raise combined(failures, "no router was changed")
-        await self._each([each for each in self._routers if not each.diff], self._leave)
+        await each([one for one in self._routers if not one.diff], leave)
         if not self._changing:
             await self._end(Phase.DONE)
 
@@ -148,10 +163,32 @@ class Transaction:
         """
         if self._changing:
             await self._enter(Phase.COMMIT)
-            failures = await self._each(self._changing, self._commit)
+            failures = await each(self._changing, self._commit)
             if failures:
                 await self.abort()
                 raise combined(failures, self._said("no router was changed"))
+
+    async def verify(self, witnesses: Mapping[str, Witness] | None = None) -> None:
+        """See that what was committed is there, at every router, before anybody keeps it.
+
+        ``witnesses``: by router, what else has to be seen, and under which name it is told; each
+        raises a `ProvisioningError` where it was not, in bounded time.  They are asked once the
+        configuration is right everywhere.
+
+        Raises a `ProvisioningError`; no router has the change then, or `in_doubt` names it.
+        """
+        asked = witnesses or {}
+        failures = await each(self._changing, self._verify)
+        if not failures:
+            failures = await each(
+                [router for router in self._changing if router.name in asked],
+                lambda router: self._step(
+                    router, asked[router.name].name, asked[router.name].see()
+                ),
+            )
+        if failures:
+            await self.abort()
+            raise combined(failures, self._said("no router was changed"))
 
     def decided(self) -> None:
         """The revision is stored: from here on the routers shall keep the change."""
@@ -172,7 +209,7 @@ class Transaction:
     async def abort(self) -> None:
         """Undo, at once, what was done before the decision; never raises, see `in_doubt`."""
         if self.phase is Phase.PREPARE:
-            await self._each(self._routers, self._leave)
+            await each(self._routers, leave)
             await self._end(Phase.UNDONE)
             return
         if self.phase is Phase.COMMIT:
@@ -193,7 +230,7 @@ class Transaction:
         if goal is Phase.DONE:
             await self._finish(self._forward)
         elif goal is Phase.COMPENSATE:
-            await self._compensate()
+            await self._compensate("routers were on their way back")
         else:
             await self.abort()
 
@@ -202,21 +239,28 @@ class Transaction:
         self._patience = replace(self._patience, settle=())
 
     async def _finish(self, last: Callable[[Participant], Awaitable[None]]) -> None:
-        failures = await self._each(self._changing, last)
+        failures = await each(self._changing, last)
         if failures:
             await self._end(Phase.COMPENSATE)
-            await self._compensate()
+            await self._compensate("; ".join(failure.message for failure in failures))
             raise combined(failures, self._said("the other routers were brought back"))
-        await self._each(self._changing, self._leave)
+        await each(self._changing, leave)
         await self._end(Phase.DONE)
 
-    async def _compensate(self) -> None:
-        await self._take_back(self._bring_back)
+    async def _compensate(self, reason: str) -> None:
+        await self._take_back(self._bring_back, reason)
 
-    async def _take_back(self, work: Callable[[Participant], Awaitable[None]]) -> None:
+    async def _take_back(
+        self, work: Callable[[Participant], Awaitable[None]], reason: str = ""
+    ) -> None:
         routers = self._changing
-        await self._each(routers, self._doubting(work))
-        await self._each(routers, self._leave)
+        await each(routers, self._doubting(work))
+        await each(routers, leave)
+        if self.phase is Phase.COMPENSATE and self._undecide is not None:
+            try:
+                await self._undecide(reason)
+            except StoreError:
+                return  # a journal that says "undone" would let nobody come back to it
         if self.phase in (Phase.CANCEL, Phase.COMPENSATE):
             # What was settled is written down: it is not to be touched again after a restart.
             await self._end(self.phase if self.in_doubt else Phase.UNDONE)
@@ -232,12 +276,16 @@ class Transaction:
         driver = router.driver = self._new_session(router)
         await self._step(router, "connect", driver.connect())
         await self._lock(router, driver)
-        await self._step(router, "load", driver.load(router.change.after))
+        await self._step(router, "load", self._load(router, driver))
         router.diff = await self._step(router, "diff", driver.diff())
         if router.diff:
             await self._step(router, "check", driver.check())
         else:
             self._notes.append(Note(router.name, "diff", SAME))
+
+    async def _load(self, router: Participant, driver: Driver) -> None:
+        await refuse_foreign(driver, router.change)
+        await driver.load(router.change.after)
 
     async def _lock(self, router: Participant, driver: Driver) -> None:
         """Take a lock; whoever waits gives up in bounded time, so nobody waits in a circle."""
@@ -262,12 +310,16 @@ class Transaction:
             raise
         router.committed = True
 
+    async def _verify(self, router: Participant) -> None:
+        assert router.driver is not None
+        await self._step(router, "verify", router.driver.verify())
+
     async def _confirm(self, router: Participant) -> None:
         assert router.driver is not None
         try:
             await self._step(router, "confirm", router.driver.confirm(self._persist))
         except ProvisioningError:
-            await self._leave(router)
+            await leave(router)
             await self._forward(router)
 
     async def _forward(self, router: Participant) -> None:
@@ -285,12 +337,12 @@ class Transaction:
                 pass  # asked over a new session
             else:
                 return
-        await self._leave(router)
+        await leave(router)
         await self._settle(router, "roll back", settling.withdraw)
 
     async def _bring_back(self, router: Participant) -> None:
         """Take back a commit that may have been confirmed."""
-        await self._leave(router)
+        await leave(router)
         await self._settle(router, "roll back", settling.restore)
 
     def _doubting(
@@ -335,20 +387,6 @@ class Transaction:
                 await self._sleep(pause)
         return await self._step(router, name, once())
 
-    async def _leave(self, router: Participant) -> None:
-        """Leave nothing of ours at a router: no candidate, no lock, no session."""
-        driver, router.driver = router.driver, None
-        if driver is None:
-            return
-        try:
-            if not router.committed:
-                await driver.discard()
-            await driver.unlock()
-        except Exception:
-            pass  # the end of the session does both, too
-        finally:
-            await driver.close()
-
     def _new_session(self, router: Participant) -> Driver:
         try:
             return self._open(router.change)
@@ -372,20 +410,6 @@ class Transaction:
     def _note(self, router: Participant, name: str, begun: int, failure: str) -> None:
         self.steps.append(RouterStep(router.name, name, begun, self._clock(), failure))
         self._notes.append(Note(router.name, name, failure or "ok"))
-
-    @staticmethod
-    async def _each(
-        routers: Iterable[Participant], work: Callable[[Participant], Awaitable[None]]
-    ) -> list[ProvisioningError]:
-        """Do something at every router at once, all of it whatever fails; gives the failures."""
-        results = await asyncio.gather(*map(work, routers), return_exceptions=True)
-        failures = []
-        for result in results:
-            if isinstance(result, ProvisioningError):
-                failures.append(result)
-            elif isinstance(result, BaseException):
-                raise result
-        return failures
 
     async def _enter(self, phase: Phase) -> None:
         await self._journal.enter(phase, self._notes)

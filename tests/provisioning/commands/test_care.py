@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import Callable
 
 import pytest
 
+from tests.controller.stage import until
 from tests.provisioning.commands.bed import Bed
 from vpnctl.errors import NotFoundError, UsageError
 from vpnctl.lab.junos.faults import refuse
+from vpnctl.provisioning.profile_files import shipped
 
 pytestmark = [pytest.mark.anyio, pytest.mark.daemon]
 
@@ -87,6 +91,7 @@ async def test_the_doctor_finds_a_healthy_router_healthy(beds: Beds) -> None:
         "session": True,
         "host key": True,
         "rights": True,
+        "candidate": True,
         "capabilities": True,
         "BGP session": False,  # nobody is there who would hold it
     }
@@ -104,6 +109,49 @@ async def test_the_doctor_tells_a_stranger_from_silence(beds: Beds) -> None:
     stranger, silent = await bed.running.doctor()
     assert next(check.name for check in stranger.checks if not check.ok) == "host key"
     assert next(check.name for check in silent.checks if not check.ok) == "session"
+
+
+async def test_the_doctor_tells_who_is_at_work_on_a_router(beds: Beds) -> None:
+    bed = beds(3)
+    await bed.start()
+    typing, locking, waiting = bed.routers.values()
+    typing.dirty("set system host-name ada")
+    ada = locking.ask(lambda router: router.log_in("ada"))
+    locking.ask(lambda router: router.lock(ada))
+    waiting.dirty("set system host-name bob")
+    bob = waiting.ask(lambda router: router.log_in("bob"))
+    committing = waiting.ask(
+        lambda router: asyncio.ensure_future(
+            router.commit(bob, client="cli", confirm_s=3600, minutes=60, stays=True)
+        )
+    )
+    await until(committing.done, "bob to have committed")
+    found = [
+        next(check for check in checkup.checks if check.name == "candidate")
+        for checkup in await bed.running.doctor()
+    ]
+    assert [check.ok for check in found] == [False] * 3
+    assert "uncommitted changes of somebody else" in found[0].detail
+    assert "locked by" in found[1].detail
+    assert "ada" in found[1].detail
+    assert "a confirmed commit of bob that waits" in found[2].detail
+    assert all(check.hint for check in found)
+    assert "system host-name ada" in typing.candidate
+    assert locking.router.locked_by is ada
+
+
+async def test_the_doctor_tells_where_what_a_router_cannot_have_is_written(beds: Beds) -> None:
+    bed = beds(1)
+    await bed.start()
+    bed.running._routers._templates.mkdir()
+    broken = bed.running._routers._templates / "junos-mx"
+    shutil.copytree(shipped() / "junos-mx", broken)
+    profile = (broken / "profile.yaml").read_text()
+    (broken / "profile.yaml").write_text(profile.replace("families: [vpls, ", "families: ["))
+    (checkup,) = await bed.running.doctor()
+    (templates,) = [check for check in checkup.checks if check.name == "templates"]
+    assert "pes.pe-c1.families: junos-mx cannot be configured for" in templates.detail
+    assert f"{bed.policies / 'network.yaml'}:" in templates.hint
 
 
 async def test_an_adopted_routers_numbers_are_not_given_to_anybody(beds: Beds) -> None:

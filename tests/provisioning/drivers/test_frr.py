@@ -105,6 +105,7 @@ def test_a_change_is_shown_checked_committed_confirmed_and_taken_away(bench: Ben
         await driver.check()
         await driver.commit_confirmed(PERSIST, 60)
         assert await driver.pending(PERSIST) is CommitState.PENDING
+        await driver.verify()
         await driver.confirm(PERSIST)
         assert await driver.pending(PERSIST) is CommitState.NONE
         await driver.load(OURS)
@@ -116,6 +117,7 @@ def test_a_change_is_shown_checked_committed_confirmed_and_taken_away(bench: Ben
         await driver.lock()
         await driver.load(NOTHING)
         await driver.commit_confirmed(PERSIST, 60)
+        await driver.verify()
         await driver.confirm(PERSIST)
         assert await driver.running(OWNED) == ""
 

@@ -104,8 +104,15 @@ def test_the_agent_runs_on_the_router(router: Pe, keys: Keys) -> None:
 
 def test_another_host_key(router: Pe, keys: Keys) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519").get_fingerprint()
-    with pytest.raises(HostKeyError, match=r"pe1 .*SHA256:"):
+    with pytest.raises(HostKeyError) as refused:
         asyncio.run(visit(router, keys, host_key=other))
+    assert f"shows the host key {keys.fingerprint}" in refused.value.message
+    assert f"expected is {other}" in refused.value.message
+
+
+def test_a_private_key_that_is_not_there(router: Pe, keys: Keys, tmp_path: Path) -> None:
+    with pytest.raises(ConnectError, match=r"pe1: the private key .*nowhere cannot be read: No"):
+        asyncio.run(visit(router, keys, key=str(tmp_path / "nowhere")))
 
 
 @pytest.mark.usefixtures("home")

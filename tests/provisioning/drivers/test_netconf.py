@@ -14,8 +14,9 @@ from vpnctl.errors import (
     LockedError,
     OutcomeUnknownError,
     RejectedError,
+    UnverifiedError,
 )
-from vpnctl.lab.junos.faults import FULL_DISK, drop, hang, refuse, slow
+from vpnctl.lab.junos.faults import FULL_DISK, drop, hang, pretend, refuse, slow
 from vpnctl.model import Timeouts
 from vpnctl.provisioning.driver import CommitState, Driver
 
@@ -226,6 +227,34 @@ def test_a_full_disk_stops_the_commit(bench: Bench) -> None:
     bench.run(story)
     assert bench.new == set()
     assert bench.router.left_behind == []
+
+
+def test_a_commit_that_is_answered_and_not_done_is_found_out(bench: Bench) -> None:
+    bench.router.fault("commit", pretend())
+
+    async def story(driver: Driver) -> None:
+        await prepare(driver, bench)
+        await driver.commit_confirmed(PERSIST, 60)
+        with pytest.raises(UnverifiedError, match=r"pe1 says that it has .* instance E1 "):
+            await driver.verify()
+        await driver.cancel(PERSIST)
+
+    bench.run(story)
+    assert bench.new == set()
+    assert bench.router.left_behind == []
+
+
+def test_what_was_committed_is_read_back_and_not_confirmed_by_that(bench: Bench) -> None:
+    async def story(driver: Driver) -> None:
+        await prepare(driver, bench)
+        await driver.commit_confirmed(PERSIST, 60)
+        await driver.verify()
+        bench.router.ask(lambda router: router._roll_back("time is up"))
+        with pytest.raises(UnverifiedError, match="missing: "):
+            await driver.verify()
+
+    bench.run(story)
+    assert bench.new == set()
 
 
 @pytest.mark.parametrize("fault", [slow(0.6), hang(), hang(done=True), drop(), drop(done=True)])

@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.daemons import require, wait_until
 from tests.support.junos import Keys
-from vpnctl.errors import LockedError, OutcomeUnknownError, RejectedError
+from vpnctl.errors import LockedError, OutcomeUnknownError, RejectedError, UnverifiedError
 from vpnctl.model import EVPN, Listen, Netconf, Pe, Timeouts
 from vpnctl.provisioning.driver import CommitState, Driver
 from vpnctl.provisioning.drivers import open_driver
@@ -26,6 +26,10 @@ from vpnctl.provisioning.rendered import Rendered
 pytestmark = pytest.mark.daemon
 
 PERSIST = "vpnctl-0123456789abcdef"
+
+#: Some hundred times what netconfd needs on an idle machine.
+_AFTER_HELLO_S = 0.2
+
 MODEL = """\
 module vpnctl-test {
   namespace "urn:vpnctl:test";
@@ -85,6 +89,10 @@ class Server:
             while octets := await process.stdin.read(1 << 16):
                 program.stdin.write(octets)
                 await program.stdin.drain()
+                if octets.endswith(b"]]>]]>"):
+                    # A request on the heels of the hello is carried out, but netconfd keeps the
+                    # answer to itself, and nothing tells when it is ready.
+                    await asyncio.sleep(_AFTER_HELLO_S)
         finally:
             # Also when the test is over before: somebody waits for what it says.
             with contextlib.suppress(ProcessLookupError):
@@ -171,12 +179,14 @@ def test_a_change_from_lock_to_confirmation_and_away_again(server: Server) -> No
             await driver.load(rendered())
             assert "65000:1" in await driver.diff()
             await driver.commit_confirmed(PERSIST, 60)
+            await driver.verify()
             await driver.confirm(PERSIST)
             assert "65000:1" in await driver.running(OWNED)
             await driver.load(rendered())
             assert await driver.diff() == ""
             await driver.load(NOTHING)
             await driver.commit_confirmed(PERSIST, 60)
+            await driver.verify()
             await driver.confirm(PERSIST)
             await driver.unlock()
             assert await driver.running(OWNED) == ""
@@ -194,8 +204,10 @@ def test_a_commit_that_is_answered_and_not_done_is_found_out(server: Server) -> 
             await driver.lock()
             await driver.load(rendered())
             await driver.check()
-            with pytest.raises(RejectedError, match="pe1 says that the commit is done"):
-                await driver.commit_confirmed(PERSIST, 60)
+            await driver.commit_confirmed(PERSIST, 60)
+            with pytest.raises(UnverifiedError, match=r"pe1 says that it has committed.*65000:1"):
+                await driver.verify()
+            await driver.cancel(PERSIST)
             assert await driver.running(OWNED) == ""
 
     asyncio.run(story())

@@ -16,7 +16,7 @@ import pytest
 from tests.provisioning.transaction.routers import MemoryJournal
 from tests.support.junos import Fleet, Keys, Running, fleet, make_keys
 from vpnctl.errors import DirtyCandidateError, LockedError, ProvisioningError
-from vpnctl.lab.junos.faults import FULL_DISK, Fault, drop, hang, refuse, slow
+from vpnctl.lab.junos.faults import FULL_DISK, Fault, drop, hang, pretend, refuse, slow
 from vpnctl.lab.junos.router import Router
 from vpnctl.model import Listen, Netconf, Pe, Timeouts
 from vpnctl.provisioning.drivers import open_driver
@@ -40,7 +40,8 @@ PATIENCE = Patience(lock=(0.1, 0.3), settle=(0.1, 0.3, 0.6, 1.0), window_s=60)
 AT_ONCE = 8
 
 PHASES = (
-    "connect", "lock", "load", "diff", "check", "commit", "confirm", "unlock", "cancel", "discard",
+    "connect", "lock", "load", "diff", "check", "commit", "verify", "confirm", "unlock", "cancel",
+    "discard",
 )  # fmt: skip
 FAULTS: dict[str, Callable[[], Fault]] = {
     "slow": lambda: slow(0.2),
@@ -51,6 +52,7 @@ FAULTS: dict[str, Callable[[], Fault]] = {
     "drop after": lambda: drop(done=True),
     "refuse": lambda: refuse("the router refuses"),
     "full disk": lambda: refuse(FULL_DISK),
+    "pretend": pretend,
 }
 #: What else goes wrong at the same router while the first fault is dealt with.
 AND_THEN: dict[str, tuple[str, Callable[[], list[Fault]]]] = {
@@ -84,6 +86,7 @@ CASES = [
     for then in (AND_THEN if phase in ("commit", "confirm") else ("",))
     if count == 5 or phase not in ONLY_WHEN_ANOTHER_FAILS
     if phase != "connect" or fault in ("drop", "refuse")
+    if fault != "pretend" or phase == "commit"
     if not (then == "then gone for good" and fault == "slow")
 ]
 
@@ -155,6 +158,7 @@ class Scene:
         try:
             await self.transaction.prepare()
             await self.transaction.commit()
+            await self.transaction.verify()
             self.transaction.decided()
             await self.transaction.confirm()
         except ProvisioningError:
@@ -238,7 +242,7 @@ async def test_every_fault_in_a_phase(phase: str, routers: Fleet) -> None:
     assert await wrong_in(cases, routers, junos) == []
 
 
-@pytest.mark.parametrize("phase", ["commit", "confirm", "cancel"])
+@pytest.mark.parametrize("phase", ["commit", "verify", "confirm", "cancel"])
 async def test_the_same_where_a_commit_has_a_name_by_the_standard(
     phase: str, routers: Fleet
 ) -> None:

@@ -11,6 +11,7 @@ from vpnctl.errors import (
     LockedError,
     OutcomeUnknownError,
     RejectedError,
+    UnverifiedError,
 )
 from vpnctl.provisioning.driver import CommitState, Probe
 from vpnctl.provisioning.journal import Note, Phase, RouterChange
@@ -38,6 +39,7 @@ class Router:
     - ``late``: the router does it, but the session ends before it says so;
     - ``slow``: as late, and the router is at it until two others have asked for the lock;
     - ``gone``: the router cannot be reached any more, until `come_back`;
+    - ``lie``: the router says that it has committed, and has not;
     - ``bug``: the driver raises what no driver should.
     """
 
@@ -75,6 +77,7 @@ class MemoryDriver:
     def __init__(self, router: Router) -> None:
         self.router = router
         self.connected = False
+        self.committed: str | None = None
 
     def _meet(self, call: str) -> str:
         """The fault of a call; those that come before anything is done are raised here."""
@@ -156,8 +159,17 @@ class MemoryDriver:
         assert router.holder is self
         assert router.candidate is not None
         router.pending = (persist, router.running)
-        router.running, router.candidate = router.candidate, None
+        self.committed = router.candidate
+        if fault != "lie":
+            router.running = router.candidate
+        router.candidate = None
         self._answer("commit", fault)
+
+    async def verify(self) -> None:
+        fault = self._meet("verify")
+        if self.router.running != self.committed:
+            raise UnverifiedError(f"{self.router.name}: not in force", router=self.router.name)
+        self._answer("verify", fault)
 
     async def confirm(self, persist: str) -> None:
         fault = self._meet("confirm")

@@ -21,10 +21,10 @@ from vpnctl.provisioning.journal import Note, Phase
 from vpnctl.provisioning.transaction import Patience, Transaction
 
 CALLS = (
-    "connect", "lock", "load", "diff", "check", "commit", "confirm", "cancel", "pending",
-    "discard", "unlock",
+    "connect", "lock", "load", "diff", "check", "commit", "verify", "confirm", "cancel",
+    "pending", "discard", "unlock",
 )  # fmt: skip
-FAULTS = ("", "refuse", "lost", "late", "slow", "gone", "bug")
+FAULTS = ("", "refuse", "lost", "late", "slow", "gone", "lie", "bug")
 PATIENCE = Patience(lock=(0.0,) * 2, settle=(0.0,) * 2)
 
 #: Per router: what happens at each call, and what somebody else has done there.
@@ -95,6 +95,7 @@ async def carried_out(doing: Transaction, journal: MemoryJournal) -> bool:
     try:
         await doing.prepare()
         await doing.commit()
+        await doing.verify()
         doing.decided()
         if doing.phase is Phase.DECIDED:
             await journal.enter(Phase.DECIDED, ())  # as the revision's commit does

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from tests.provisioning.transaction.routers import (
@@ -20,8 +22,10 @@ from vpnctl.errors import (
     ProvisioningError,
     RejectedError,
     StoreError,
+    UnverifiedError,
 )
 from vpnctl.provisioning.journal import AFTER_A_CRASH, FOLLOWING, Phase, RouterChange
+from vpnctl.provisioning.participants import Witness
 from vpnctl.provisioning.transaction import Patience, Transaction
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +42,9 @@ class Bed:
         self.slept: list[float] = []
         self.transaction = self.again(None)
 
-    def again(self, phase: Phase | None) -> Transaction:
+    def again(
+        self, phase: Phase | None, undecide: Callable[[str], Awaitable[None]] | None = None
+    ) -> Transaction:
         """A transaction over the same routers, as after a restart in ``phase``."""
 
         async def sleep(seconds: float) -> None:
@@ -50,6 +56,7 @@ class Bed:
             self.journal,
             persist="ours",
             phase=phase,
+            undecide=undecide,
             patience=PATIENCE,
             sleep=sleep,
         )
@@ -58,6 +65,7 @@ class Bed:
         """All of a transaction, the decision included."""
         await self.transaction.prepare()
         await self.transaction.commit()
+        await self.transaction.verify()
         self.transaction.decided()
         await self.transaction.confirm()
 
@@ -75,7 +83,7 @@ async def test_every_router_has_the_change_in_the_end() -> None:
     assert bed.all_have(AFTER)
     assert bed.journal.phases == [Phase.PREPARE, Phase.COMMIT, Phase.DONE]
     assert [step.name for step in bed.transaction.steps if step.router == "pe2"] == [
-        "connect", "lock", "load", "diff", "check", "commit", "confirm",
+        "connect", "lock", "load", "diff", "check", "commit", "verify", "confirm",
     ]  # fmt: skip
 
 
@@ -162,6 +170,65 @@ async def test_no_answer_to_a_commit_is_not_taken_for_a_no(fault: str, tells: bo
     assert bed.all_have(BEFORE)
 
 
+async def test_one_that_says_it_has_committed_and_has_not_takes_the_others_back() -> None:
+    bed = Bed()
+    bed.routers["pe2"].faults = {"commit": ["lie"]}
+    with pytest.raises(UnverifiedError, match="pe2: not in force; no router was changed"):
+        await bed.run()
+    assert bed.all_have(BEFORE)
+    assert bed.journal.phases == [Phase.PREPARE, Phase.COMMIT, Phase.CANCEL, Phase.UNDONE]
+
+
+@pytest.mark.parametrize("fault", ["late", "slow", "lost", "refuse", "gone", "bug"])
+async def test_what_cannot_be_read_back_is_not_kept(fault: str) -> None:
+    bed = Bed()
+    bed.routers["pe2"].faults = {"verify": [fault]}
+    with pytest.raises(ProvisioningError, match="pe2"):
+        await bed.run()
+    bed.routers["pe2"].come_back()
+    if not bed.transaction.finished:
+        assert set(bed.transaction.in_doubt) == {"pe2"}
+        await bed.transaction.resume()
+    assert bed.all_have(BEFORE)
+
+
+async def test_what_has_to_be_seen_beside_the_configuration_decides() -> None:
+    bed = Bed()
+    seen: list[str] = []
+
+    async def sees() -> None:
+        assert all(router.running == AFTER for router in bed.routers.values())
+        seen.append("pe1")
+
+    async def misses() -> None:
+        raise UnverifiedError("pe2: no route came", router="pe2")
+
+    await bed.transaction.prepare()
+    await bed.transaction.commit()
+    with pytest.raises(UnverifiedError, match="pe2: no route came; no router was changed"):
+        await bed.transaction.verify(
+            {"pe1": Witness("route received", sees), "pe2": Witness("route received", misses)}
+        )
+    assert seen == ["pe1"]
+    assert bed.all_have(BEFORE)
+    assert ("pe2", "route received", "pe2: no route came") in {
+        (note.router, note.step, note.outcome) for note in bed.journal.notes
+    }
+
+
+async def test_nothing_more_is_waited_for_where_the_configuration_is_not_there() -> None:
+    bed = Bed()
+    bed.routers["pe2"].faults = {"commit": ["lie"]}
+
+    async def never() -> None:
+        raise AssertionError("nobody asks")
+
+    await bed.transaction.prepare()
+    await bed.transaction.commit()
+    with pytest.raises(UnverifiedError, match="pe2: not in force"):
+        await bed.transaction.verify({"pe1": Witness("route received", never)})
+
+
 @pytest.mark.parametrize("fault", ["late", "slow", "lost", "refuse", "bug"])
 async def test_no_answer_to_a_confirm_is_asked_for_again(fault: str) -> None:
     bed = Bed()
@@ -194,6 +261,30 @@ async def test_one_lost_for_good_while_confirming_brings_the_others_back() -> No
     await bed.transaction.resume()
     assert not bed.transaction.in_doubt
     assert bed.all_have(BEFORE)
+    assert bed.journal.phases[-1] is Phase.UNDONE
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_revision_goes_before_the_journal_says_that_it_is_gone(answers: bool) -> None:
+    """Or else a controller that is killed in between would leave a policy that no router has."""
+    bed = Bed()
+    told: list[tuple[str, Phase]] = []
+
+    async def undecide(reason: str) -> None:
+        told.append((reason, bed.journal.phases[-1]))
+        if not answers and len(told) == 1:
+            raise StoreError("the disk is full")
+
+    bed.transaction = bed.again(None, undecide)
+    bed.routers["pe2"].faults = {"confirm": ["gone"]}
+    with pytest.raises(ProvisioningError):
+        await bed.run()
+    ((reason, phase),) = told
+    assert reason.startswith("pe2: lost at connect")
+    assert phase is Phase.COMPENSATE
+    bed.routers["pe2"].come_back()
+    await bed.transaction.resume()
+    assert [phase for _, phase in told] == [Phase.COMPENSATE] * 2
     assert bed.journal.phases[-1] is Phase.UNDONE
 
 

@@ -60,4 +60,4 @@ class Dialogue:
                 return Phase.CLOSE
             case "get-commit-information":
                 return Phase.ASK
-        return Phase.READ
+        return Phase.READ if self.router.unconfirmed is None else Phase.VERIFY

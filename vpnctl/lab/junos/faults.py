@@ -8,7 +8,10 @@ from enum import Enum
 
 
 class Phase(Enum):
-    """What a client asks for.  ``CONFIRM`` is the commit that confirms one."""
+    """What a client asks for.
+
+    ``CONFIRM`` is the commit that confirms one, ``VERIFY`` reads while one waits for that.
+    """
 
     CONNECT = "connect"
     LOCK = "lock"
@@ -16,6 +19,7 @@ class Phase(Enum):
     DIFF = "diff"
     CHECK = "check"
     COMMIT = "commit"
+    VERIFY = "verify"
     CONFIRM = "confirm"
     CANCEL = "cancel"
     DISCARD = "discard"
@@ -32,6 +36,7 @@ class Wrong(Enum):
     HANG = "hang"  # no answer, ever
     DROP = "drop"  # the connection is cut
     REFUSE = "refuse"  # an error is answered
+    PRETEND = "pretend"  # it answers that a commit is done, which changed nothing
 
 
 #: What a router with a full disk says.
@@ -64,6 +69,11 @@ def hang(*, done: bool = False) -> Fault:
 def drop(*, done: bool = False) -> Fault:
     """The connection is cut."""
     return Fault(Wrong.DROP, done=done)
+
+
+def pretend() -> Fault:
+    """A commit is answered as if it were done, and what is in force stays as it is."""
+    return Fault(Wrong.PRETEND)
 
 
 def refuse(message: str, *, times: int = 1) -> Fault:

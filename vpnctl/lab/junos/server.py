@@ -161,6 +161,9 @@ class _Conversation:
             return within_results(
                 local_name(request), [rpc_error("operation-failed", fault.message)]
             )
+        if fault.wrong is Wrong.PRETEND:
+            self._router.discard()
+            return await self._do(request, dialogue)
         if fault.wrong is Wrong.SLOW:
             return await self._do(request, dialogue, after=fault.seconds)
         await self._silence(fault, request, dialogue)

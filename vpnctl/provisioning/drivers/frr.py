@@ -26,6 +26,7 @@ from vpnctl.model import Pe
 from vpnctl.provisioning.blocks import blocks_text, merge_blocks, owned_blocks_text, parse_blocks
 from vpnctl.provisioning.driver import CommitState, Probe
 from vpnctl.provisioning.drivers.frr_channel import Pipes, open_pipes
+from vpnctl.provisioning.drivers.verifying import unverified
 from vpnctl.provisioning.rendered import Rendered
 
 
@@ -42,7 +43,7 @@ class FrrDriver:
         #: Running as it was when ours was loaded, and with ours.
         self._before = ""
         self._candidate: str | None = None
-        self._owned: tuple[str, ...] = ()
+        self._touched: tuple[str, ...] = ()
 
     async def connect(self) -> None:
         try:
@@ -67,7 +68,7 @@ class FrrDriver:
 
     async def load(self, rendered: Rendered) -> None:
         self._before = await self._running()
-        self._owned = rendered.owned
+        self._touched = (*rendered.owned, *rendered.delete)
         self._candidate = merge_blocks(
             self._before, rendered.content, rendered.owned, rendered.delete
         )
@@ -79,21 +80,17 @@ class FrrDriver:
         await self._ask("check", patience=self._timeouts.commit, config=self._loaded)
 
     async def commit_confirmed(self, persist: str, timeout_s: int) -> None:
-        candidate = self._loaded
         await self._ask(
             "commit", patience=self._timeouts.commit, effect=True,
-            config=candidate, persist=persist, seconds=timeout_s,
+            config=self._loaded, persist=persist, seconds=timeout_s,
         )  # fmt: skip
+
+    async def verify(self) -> None:
         # FRR may take a line, say nothing, and not have it.
-        wanted = owned_blocks_text(candidate, self._owned)
-        there = owned_blocks_text(await self._running(), self._owned)
+        wanted = owned_blocks_text(self._loaded, self._touched)
+        there = await self.running(self._touched)
         if there != wanted:
-            await self.cancel(persist)
-            lost = "; ".join(sorted(set(wanted.splitlines()) ^ set(there.splitlines())))
-            raise RejectedError(
-                f"{self._router} has taken only part of it: {lost}",
-                router=self._router, hint="what it had before is in force again",
-            )  # fmt: skip
+            raise unverified(self._router, wanted, there)
 
     async def confirm(self, persist: str) -> None:
         await self._ask("confirm", patience=self._timeouts.commit, effect=True, persist=persist)
@@ -126,7 +123,14 @@ class FrrDriver:
             await self._ask("check", config=await self._running())
         except RejectedError as error:
             missing.append(str(error))
-        return Probe("", version, (), rights=not missing, missing=tuple(missing))
+        obstacle = None
+        if not self._locked:
+            try:
+                await self.lock()
+                await self.unlock()
+            except LockedError as error:
+                obstacle = error
+        return Probe("", version, (), rights=not missing, missing=tuple(missing), obstacle=obstacle)
 
     async def close(self) -> None:
         pipes, self._pipes = self._pipes, None

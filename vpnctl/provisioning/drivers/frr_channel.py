@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 import asyncssh
 
-from vpnctl.errors import ConnectError, HostKeyError
+from vpnctl.errors import ConnectError
 from vpnctl.model import Frr, Pe
 from vpnctl.provisioning.drivers import frr_agent
-from vpnctl.provisioning.drivers.ssh import SHA256
+from vpnctl.provisioning.drivers.login import SHA256, private_key, stranger
 
 _PROGRAM = Path(frr_agent.__file__).read_bytes()
 #: Runs what comes first on its standard input; the rest of that is the conversation.
@@ -137,25 +137,26 @@ class _Pinned(asyncssh.SSHClient):
 
     def __init__(self, fingerprint: str) -> None:
         self._fingerprint = fingerprint
+        #: The fingerprint of what the router has shown.
+        self.shown = ""
 
     def validate_host_public_key(
         self, _host: str, _addr: str, _port: int, key: asyncssh.SSHKey
     ) -> bool:
         """Asked for a key that no known_hosts file has."""
-        return key.get_fingerprint() == self._fingerprint
+        self.shown = key.get_fingerprint()
+        return self.shown == self._fingerprint
 
 
-def _login(access: Frr) -> dict[str, Any]:
+def _login(access: Frr, key: str | None) -> dict[str, Any]:
     """How to log in, in asyncssh's words: key or agent, and whom to believe to be the router."""
     pinned = access.host_key if access.host_key.startswith(SHA256) else ""
     known = Path(access.host_key or "~/.ssh/known_hosts").expanduser()
-    key = str(Path(access.key).expanduser()) if access.key else ""
     return {
         "username": access.user,
         "client_keys": [key] if key else None,
         "agent_path": None if key else os.environ.get("SSH_AUTH_SOCK"),
         "known_hosts": b"" if pinned or not known.exists() else known.read_bytes(),
-        "client_factory": lambda: _Pinned(pinned),
         # What the policy says is all that counts, and not somebody's ~/.ssh/config.
         "config": None,
         "connect_timeout": access.timeouts.connect,
@@ -167,16 +168,14 @@ def _login(access: Frr) -> dict[str, Any]:
 async def _remote(pe: Pe, access: Frr, command: list[str]) -> Remote:
     host = str(access.address or pe.address)
     where = f"{pe.name} ({host} port {access.port})"
+    login = _login(access, private_key(pe.name, access.key))
+    client = _Pinned(access.host_key if access.host_key.startswith(SHA256) else "")
     try:
-        connection = await asyncssh.connect(host, access.port, **_login(access))
+        connection = await asyncssh.connect(
+            host, access.port, client_factory=lambda: client, **login
+        )
     except asyncssh.HostKeyNotVerifiable as error:
-        raise HostKeyError(
-            f"{where} does not have the host key that is expected:"
-            f" {access.host_key or '~/.ssh/known_hosts'}",
-            router=pe.name,
-            hint="find out first who answers there; if it has a new key, write its fingerprint as"
-            " `host_key:` in network.yaml",
-        ) from error
+        raise stranger(pe.name, where, access.host_key, client.shown) from error
     except asyncssh.PermissionDenied as error:
         key = f"the key {access.key}" if access.key else "any key of the SSH agent"
         raise ConnectError(

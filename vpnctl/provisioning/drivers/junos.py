@@ -178,10 +178,19 @@ class JunosDriver(SessionDriver):
             for entry in answer.iter("commit-history")
         ]
 
+    def _candidate(self, owned: tuple[str, ...]) -> str:
+        return self._owned("candidate", owned)
+
     def _running(self, owned: tuple[str, ...]) -> str:
-        only = etree.fromstring(subtree_filter(JUNOS_XML, owned))
-        found = self._config.rpc.get_config(filter_xml=only, options={"database": "committed"})
-        return owned_text(found, owned)
+        return self._owned("committed", owned)
+
+    def _owned(self, database: str, paths: tuple[str, ...]) -> str:
+        """These nodes as a database of the router has them."""
+        if not paths:
+            return ""
+        only = etree.fromstring(subtree_filter(JUNOS_XML, paths))
+        found = self._config.rpc.get_config(filter_xml=only, options={"database": database})
+        return owned_text(found, paths)
 
     def _configuration(self) -> str:
         found = self._config.rpc.get_config(options={"database": "committed"})

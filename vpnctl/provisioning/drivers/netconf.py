@@ -31,8 +31,6 @@ class NetconfDriver(SessionDriver):
     device = "default"
     #: The name of the confirmed commit that this session made and has not settled.
     _ours = ""
-    #: The nodes that what is loaded makes or takes away.
-    _touched: tuple[str, ...] = ()
 
     def _translating(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -52,7 +50,6 @@ class NetconfDriver(SessionDriver):
         elif change := self._diff():
             raise dirty(self._router, change)
         self._loaded = True
-        self._touched = (*rendered.owned, *rendered.delete)
         whole = _ROLLBACK_ON_ERROR in self._manager.server_capabilities
         try:
             self._manager.edit_config(
@@ -77,17 +74,8 @@ class NetconfDriver(SessionDriver):
         self._manager.validate("candidate")
 
     def _commit(self, persist: str, timeout_s: int) -> None:
-        wanted = self._owned("candidate", self._touched)
         self._manager.commit(confirmed=True, timeout=str(timeout_s), persist=persist)
         self._ours = persist
-        # There are routers that answer <ok/> and have not done it.
-        if self._owned("running", self._touched) != wanted:
-            self._cancel(persist)
-            raise RejectedError(
-                f"{self._router} says that the commit is done, and it is not in force",
-                router=self._router,
-                hint="what it had before is in force; see the router's own log",
-            )  # fmt: skip
 
     def _confirm(self, persist: str) -> None:
         try:
@@ -125,6 +113,9 @@ class NetconfDriver(SessionDriver):
         self._manager.unlock("running")
         # It is other sessions' commits that keep a session from locking.
         return CommitState.UNKNOWN if self._ours == persist else CommitState.NONE
+
+    def _candidate(self, owned: tuple[str, ...]) -> str:
+        return self._owned("candidate", owned)
 
     def _running(self, owned: tuple[str, ...]) -> str:
         return self._owned("running", owned)

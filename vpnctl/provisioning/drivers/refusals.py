@@ -14,13 +14,14 @@ from paramiko import BadHostKeyException, PasswordRequiredException
 from vpnctl.errors import (
     ConnectError,
     DirtyCandidateError,
-    HostKeyError,
     LockedError,
     OutcomeUnknownError,
     ProvisioningError,
     RejectedError,
 )
 from vpnctl.model import Netconf
+from vpnctl.provisioning.drivers.login import stranger
+from vpnctl.provisioning.drivers.ssh import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def dirty(router: str, what: str) -> DirtyCandidateError:
 
 
 @contextmanager
-def connecting(router: str, host: str, access: Netconf) -> Iterator[None]:
+def connecting(router: str, host: str, access: Netconf, connection: Connection) -> Iterator[None]:
     """Around making a session."""
     where = f"{router} ({host} port {access.port})"
     try:
@@ -155,13 +156,7 @@ def connecting(router: str, host: str, access: Netconf) -> Iterator[None]:
     except ProvisioningError:
         raise
     except (SSHUnknownHostError, BadHostKeyException) as error:
-        expected = access.host_key or "~/.ssh/known_hosts"
-        raise HostKeyError(
-            f"{where} does not have the host key that is expected: {expected}",
-            router=router,
-            hint="find out first who answers there; if it has a new key, write its fingerprint as"
-            " `host_key:` in network.yaml",
-        ) from error  # fmt: skip
+        raise stranger(router, where, access.host_key, connection.host_key) from error
     except (AuthenticationError, PasswordRequiredException) as error:
         key = f"the key {access.key}" if access.key else "any key of the SSH agent"
         raise ConnectError(

@@ -14,12 +14,14 @@ from vpnctl.errors import (
     DirtyCandidateError,
     LockedError,
     OutcomeUnknownError,
+    ProvisioningError,
     RejectedError,
 )
 from vpnctl.model import Netconf, Pe
 from vpnctl.provisioning.driver import CommitState, Probe
-from vpnctl.provisioning.drivers.refusals import asking, connecting
+from vpnctl.provisioning.drivers.refusals import asking, connecting, dirty
 from vpnctl.provisioning.drivers.ssh import Connection
+from vpnctl.provisioning.drivers.verifying import unverified
 from vpnctl.provisioning.drivers.worker import Worker
 from vpnctl.provisioning.rendered import Rendered
 
@@ -42,18 +44,21 @@ class SessionDriver(ABC):
         self._router = pe.name
         self._access: Netconf = access
         self._host = str(access.address or pe.address)
-        self._connection = Connection(self._host, access, self.device)
+        self._connection = Connection(pe.name, self._host, access, self.device)
         self._worker = Worker(f"netconf-{pe.name}", self._connection.abort)
         self._session: Manager | None = None
         self._over = False
         self._locked = False
         #: Whether the candidate has what we loaded, and nothing else.
         self._loaded = False
+        #: The nodes that what is loaded makes or takes away, and what they are like with it.
+        self._touched: tuple[str, ...] = ()
+        self._wanted = ""
 
     # Driver
 
     async def connect(self) -> None:
-        with connecting(self._router, self._host, self._access):
+        with connecting(self._router, self._host, self._access, self._connection):
             self._session = await self._worker.call(self._open, limit=self._access.timeouts.connect)
 
     async def lock(self) -> None:
@@ -61,7 +66,10 @@ class SessionDriver(ABC):
         self._locked = True
 
     async def load(self, rendered: Rendered) -> None:
+        self._touched = (*rendered.owned, *rendered.delete)
         await self._ask("load", lambda: self._load(rendered))
+        # Read now: some forget on the way to the commit what they have taken.
+        self._wanted = await self._ask("show candidate", lambda: self._candidate(self._touched))
 
     async def diff(self) -> str:
         return await self._ask("compare", self._diff)
@@ -72,6 +80,11 @@ class SessionDriver(ABC):
     async def commit_confirmed(self, persist: str, timeout_s: int) -> None:
         await self._ask_effect("commit confirmed", lambda: self._commit(persist, timeout_s))
         self._loaded = False
+
+    async def verify(self) -> None:
+        there = await self.running(self._touched)
+        if there != self._wanted:
+            raise unverified(self._router, self._wanted, there)
 
     async def confirm(self, persist: str) -> None:
         await self._ask_effect("confirm", lambda: self._confirm(persist))
@@ -102,11 +115,13 @@ class SessionDriver(ABC):
     async def probe(self) -> Probe:
         version = await self._ask("show version", self._version)
         capabilities = tuple(str(one) for one in self._manager.server_capabilities)
+        obstacle = await self._obstacle()
         return Probe(
             host_key=self._connection.host_key,
             version=version,
             capabilities=capabilities,
-            rights=await self._may_configure(),
+            rights=not isinstance(obstacle, RejectedError),
+            obstacle=obstacle,
             missing=tuple(
                 f":{name}:{'|'.join(versions)}"
                 for name, versions in self._needed()
@@ -157,17 +172,18 @@ class SessionDriver(ABC):
     def _says(capabilities: tuple[str, ...], name: str, version: str) -> bool:
         return any(f":capability:{name}:{version}" in one for one in capabilities)
 
-    async def _may_configure(self) -> bool:
-        if self._locked:
-            return True
+    async def _obstacle(self) -> ProvisioningError | None:
+        """Why the candidate cannot be taken just now; a lock is taken and given back for it."""
+        held = self._locked
         try:
-            await self.lock()
-        except (LockedError, DirtyCandidateError):
-            return True
-        except RejectedError:
-            return False
-        await self.unlock()
-        return True
+            if not held:
+                await self.lock()
+            change = "" if self._loaded else await self.diff()
+        except (LockedError, DirtyCandidateError, RejectedError) as error:
+            return error
+        if not held:
+            await self.unlock()
+        return dirty(self._router, change) if change else None
 
     @property
     def _manager(self) -> Manager:
@@ -234,6 +250,8 @@ class SessionDriver(ABC):
     def _discard(self) -> None: ...
     @abstractmethod
     def _pending(self, persist: str) -> CommitState: ...
+    @abstractmethod
+    def _candidate(self, owned: tuple[str, ...]) -> str: ...
     @abstractmethod
     def _running(self, owned: tuple[str, ...]) -> str: ...
     @abstractmethod

@@ -16,15 +16,14 @@ from typing import Any
 from ncclient.manager import Manager, make_device_handler
 from ncclient.transport.session import MSG_DELIM, NetconfBase
 from ncclient.transport.ssh import SSHSession
+from paramiko import SSHException
 
 from vpnctl.model import Netconf
+from vpnctl.provisioning.drivers.login import SHA256, private_key
 
 # What they log, with tracebacks, leaves as errors of ours as well; and configurations are in it.
 for _library in ("ncclient", "paramiko"):
     logging.getLogger(_library).setLevel(logging.CRITICAL)
-
-#: The prefix of fingerprints as OpenSSH shows them.
-SHA256 = "SHA256:"
 
 
 def fingerprint(key: bytes) -> str:
@@ -52,8 +51,11 @@ class Session(SSHSession):  # type: ignore[misc]  # ncclient has no types
 
     @property
     def remote_fingerprint(self) -> str:
-        """Of the key that the router has shown."""
-        return fingerprint(self.transport.get_remote_server_key().asbytes())
+        """Of the key that the router has shown; empty before it has."""
+        try:
+            return fingerprint(self.transport.get_remote_server_key().asbytes())
+        except (AttributeError, SSHException):
+            return ""  # no transport, or no key exchanged on it
 
     def send(self, message: str) -> None:
         """Send at once, from the thread that asks."""
@@ -69,7 +71,8 @@ class Session(SSHSession):  # type: ignore[misc]  # ncclient has no types
 class Connection:
     """A session to be made and ended; blocking, but for `abort`, which any thread may call."""
 
-    def __init__(self, host: str, access: Netconf, device: str) -> None:
+    def __init__(self, router: str, host: str, access: Netconf, device: str) -> None:
+        self._router = router
         self._host = host
         self._access = access
         self._handler = make_device_handler({"name": device})
@@ -77,8 +80,9 @@ class Connection:
         self._session: Session | None = None
 
     def open(self) -> Manager:
-        """Raises what sockets, paramiko and ncclient raise."""
+        """Raises what sockets, paramiko and ncclient raise, and `ConnectError`."""
         access = self._access
+        key = private_key(self._router, access.key)
         self._socket = socket.create_connection((self._host, access.port), access.timeouts.connect)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._session = Session(self._handler, access.host_key)
@@ -88,7 +92,7 @@ class Connection:
             timeout=access.timeouts.connect,
             unknown_host_cb=self._session.is_pinned,
             username=access.user,
-            key_filename=str(Path(access.key).expanduser()) if access.key else None,
+            key_filename=key,
             allow_agent=not access.key,
             look_for_keys=False,
             sock=self._socket,
@@ -99,7 +103,7 @@ class Connection:
 
     @property
     def host_key(self) -> str:
-        """Fingerprint of the key that the router has shown."""
+        """Fingerprint of the key that the router has shown; empty where it has shown none."""
         return self._session.remote_fingerprint if self._session is not None else ""
 
     def abort(self) -> None:
