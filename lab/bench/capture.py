@@ -20,6 +20,9 @@ import argparse
 import asyncio
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
@@ -161,6 +164,18 @@ def some_files(octets: int) -> Iterator[tuple[str, Path]]:
         if total > octets:
             return
         yield f"{number:04}-{path.name[:32]}", path
+
+
+def captures(directory: Path | None) -> tuple[Path, Path]:
+    """The two streams, in ``directory`` or the user's cache; captured now if they are not there."""
+    if directory is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        directory = cache / "vpnctl" / "captures"
+    paths = directory / "first.stream", directory / "second.stream"
+    if not all(path.exists() for path in paths):
+        print(f"capturing streams into {directory} ...", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "lab.bench.capture", str(directory)], check=True)
+    return paths
 
 
 def contents_of(path: Path) -> Contents:

@@ -18,12 +18,12 @@ from vpnctl.pki.authority import issue, new_authority
 _NAMES = ("cloud1.test", "cloud2.test")
 
 
-def make_certificates(directory: Path) -> None:
-    """For both sites, as ``vpnctl pki`` does."""
+def make_certificates(directory: Path, *more: str) -> None:
+    """For both sites and whoever else is named, as ``vpnctl pki`` does."""
     now, day = datetime.now(UTC), timedelta(days=1)
     authority = new_authority("bench", now, day)
     store.save(directory, store.AUTHORITY, authority)
-    for name in _NAMES:
+    for name in (*_NAMES, *more):
         store.save(directory, name, issue(authority, [name], now, day))
 
 

@@ -15,6 +15,7 @@ from vpnctl.sidecar.elimination.compression import HEADER, Form
 from vpnctl.sidecar.run.agreement import Agreed, SourceAgreement, answer_to
 from vpnctl.sidecar.run.decoding import Decoding
 from vpnctl.sidecar.run.encoding import Encoding
+from vpnctl.sidecar.run.tasks import LIGHT
 from vpnctl.sidecar.wan.messages import Check, Payload
 
 MIB = 1 << 20
@@ -65,6 +66,46 @@ def test_a_real_stream_comes_out_as_it_went_in(stages: str, name: str) -> None:
     assert decoded(Decoding(agreed), messages) == octets
 
 
+def test_without_effort_octets_go_at_once_and_keep_their_order() -> None:
+    agreed, octets = Agreed(OPTIONS["all"], None), sample(SAMPLES[0])
+    encoding, third = Encoding(agreed), len(octets) // 3
+    work = [
+        encoding.eliminate(octets[:third], Effort.NONE),
+        encoding.eliminate(octets[third : 2 * third], Effort.ALL),
+        encoding.eliminate(octets[2 * third :], Effort.NONE),
+        encoding.finish(),
+    ]
+    # An item that is not whole is held back.
+    assert third - 8192 < work[0].stream <= third
+    # Behind what waits for company, nothing passes.
+    assert work[1].stream == work[2].stream == 0
+    messages = [message for one in work for message in encoding.compress(one).messages]
+    wanted = [one for one in messages if isinstance(one, Payload | Check)]
+    assert decoded(Decoding(agreed), wanted) == octets
+
+
+def test_what_takes_long_goes_to_another_thread() -> None:
+    agreed, octets = Agreed(OPTIONS["all"], None), sample(SAMPLES[0])
+    encoding, decoding = Encoding(agreed), Decoding(agreed)
+    assert not encoding.is_light(bytes(LIGHT + 1), Effort.ALL)
+    assert encoding.is_light(bytes(LIGHT + 1), Effort.NONE)
+    half = len(octets) // 2
+    for effort, part in ((Effort.ALL, octets[:half]), (Effort.NONE, octets[half:])):
+        is_light = effort is Effort.NONE
+        work = [encoding.eliminate(part, effort), encoding.flush()]
+        assert all(one.is_light for one in work) is is_light
+        (payload,) = (
+            message
+            for one in work
+            for message in encoding.compress(one).messages
+            if isinstance(message, Payload)
+        )
+        assert decoding.arrives_plain(payload) is is_light
+        batch = decoding.decompress(payload)
+        assert decoding.is_light(batch) is (batch.size <= LIGHT or is_light)
+        decoding.rebuild(batch)
+
+
 @pytest.mark.parametrize("stages", OPTIONS)
 def test_nothing_wrong_is_let_through(stages: str) -> None:
     """A payload exchanged for another one: what is let through is a beginning of the stream."""
@@ -108,8 +149,10 @@ def test_two_sites_with_a_cache_agree(tmp_path: Path) -> None:
         source = SourceAgreement(options, here)
         answer, at_destination = answer_to(source.offer, 64 * MIB, there)
         at_source = source.agree(answer)
-        messages = encoded(Encoding(at_source), octets, random.Random(1), [Effort.ALL])
-        decoding = Decoding(at_destination)
+        encoding, decoding = Encoding(at_source), Decoding(at_destination)
+        # The cache's disk may take its time: never in the loop.
+        assert not encoding.is_light(b"", Effort.ALL)
+        messages = encoded(encoding, octets, random.Random(1), [Effort.ALL])
         assert decoded(decoding, messages) == octets
         decoding.finish()
         for agreed in (at_source, at_destination):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from vpnctl.errors import SidecarProtocolError
 from vpnctl.sidecar.wan import records
 from vpnctl.sidecar.wan.connection import (
+    ACK_EVERY,
     TRANSITIONS,
     Arrived,
     Connection,
@@ -131,7 +132,7 @@ def test_much_is_acknowledged_at_once_and_little_with_the_sign_of_life() -> None
     destination.alive()
     list(source.receive(said(destination)))
     assert ours.unacknowledged == 0
-    ours.put(bytes(64 * 1024))
+    ours.put(bytes(ACK_EVERY))
     list(destination.receive(said(source)))
     list(source.receive(said(destination)))
     assert ours.unacknowledged == 0

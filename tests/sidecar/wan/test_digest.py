@@ -13,13 +13,14 @@ from vpnctl.sidecar.wan.messages import Check
 
 @given(st.lists(st.tuples(st.binary(max_size=50), st.integers(0, 60))), st.lists(st.integers(0)))
 def test_both_ends_come_to_the_same(steps: list[tuple[bytes, int]], cuts: list[int]) -> None:
-    sent, given_octets, taken = SentDigest(), b"", 0
+    sent, given_octets, taken, handed_on = SentDigest(), b"", 0, b""
     for octets, wanted in steps:
         sent.feed(octets)
         given_octets += octets
         take = min(wanted, len(given_octets) - taken)
-        sent.taken(take)
+        handed_on += b"".join(sent.taken(take))
         taken += take
+    assert handed_on == given_octets[:taken]
     received, begin = ReceivedDigest(), 0
     for end in [*sorted(cut % (taken + 1) for cut in cuts), taken]:
         received.feed(given_octets[begin:end])

@@ -74,9 +74,7 @@ def add_to(app: typer.Typer) -> None:
         output: Output = Format.TABLE,
     ) -> None:
         """Wait for one guest from the other site, give it to QEMU, and end when it was loaded."""
-        import asyncio
-
-        from vpnctl.cli.sidecar.running import supervise
+        from vpnctl.cli.sidecar.running import run_until_ended, supervise
         from vpnctl.sidecar.run.destination import DestinationSidecar
         from vpnctl.sidecar.run.settings import DestinationSettings
         from vpnctl.sidecar.wan.address import Address
@@ -103,4 +101,4 @@ def add_to(app: typer.Typer) -> None:
                 as_json=not output.for_people,
             )
 
-        asyncio.run(run())
+        run_until_ended(run())

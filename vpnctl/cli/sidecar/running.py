@@ -22,6 +22,18 @@ class Sidecar(Protocol):
     def set_rate(self, bits_per_s: int | None) -> None: ...
 
 
+def run_until_ended(running: Coroutine[Any, Any, None]) -> None:
+    """Run a whole sidecar; on uvloop, which takes less of the processor than asyncio's own."""
+    import gc
+
+    import uvloop
+
+    # What was imported stays: it need not be looked at again and again while octets move.
+    gc.freeze()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(running)
+
+
 async def supervise(
     sidecar: Sidecar,
     run: Callable[[], Coroutine[Any, Any, None]],

@@ -143,9 +143,7 @@ def add_to(app: typer.Typer) -> None:
 
         A failure at any time before that leaves the guest running here.
         """
-        import asyncio
-
-        from vpnctl.cli.sidecar.running import supervise
+        from vpnctl.cli.sidecar.running import run_until_ended, supervise
         from vpnctl.sidecar.run.control import check_rate
         from vpnctl.sidecar.run.settings import SourceSettings
         from vpnctl.sidecar.run.source import SourceSidecar
@@ -201,4 +199,4 @@ def add_to(app: typer.Typer) -> None:
                 as_json=not output.for_people,
             )
 
-        asyncio.run(run())
+        run_until_ended(run())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,12 +102,36 @@ class Encoder:
         events, size = self._waiting, self._size
         self._waiting, self._size = [], 0
         self.statistics.stream += size
+        form = self._form
+        if form in (Form.BATCH, Form.BATCH_ZSTD):
+            return [Batch(form, pack(self._columns(events), self._epoch))]
+        return [Batch(form, [octets_of(event) for event in events])]
+
+    @property
+    def holds(self) -> bool:
+        """Whether something waits for more, or for `flush`."""
+        return bool(self._waiting)
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether octets go as they are, and `pass_on` is the shorter way for them."""
+        return self._form is Form.OCTETS and not self._waiting
+
+    def pass_on(self, octets: Sequence[memoryview]) -> list[Batch]:
+        """What `eliminate` and `eliminate_rest` would make of the events in ``octets``, at once.
+
+        Only while it `passes_on`; at most `MAX_BATCH` octets in all.
+        """
+        size = sum(map(len, octets))
+        self.statistics.stream += size
+        return [Batch(Form.OCTETS, octets)] if size else []
+
+    @property
+    def _form(self) -> Form:
         compress = self.options.compress and self.effort is Effort.ALL
         if self.options.needs_pages and self.effort is not Effort.NONE:
-            form = Form.BATCH_ZSTD if compress else Form.BATCH
-            return [Batch(form, pack(self._columns(events), self._epoch))]
-        form = Form.OCTETS_ZSTD if compress else Form.OCTETS
-        return [Batch(form, [octets_of(event) for event in events])]
+            return Form.BATCH_ZSTD if compress else Form.BATCH
+        return Form.OCTETS_ZSTD if compress else Form.OCTETS
 
     def compress(self, batch: Batch) -> bytes:
         """Second half of `encode` and `flush`: the payload of ``batch``; in order, each once."""
@@ -219,7 +243,8 @@ class Encoder:
             what if rest.all() else what[mine],
             numbers[What.RECENT],
             numbers[What.SITE],
-            blocks if literal.all() else blocks[literal],
+            # Rows are taken twice as fast by number as by a mask.
+            blocks if literal.all() else blocks.take(np.flatnonzero(literal), axis=0),
         )
 
 

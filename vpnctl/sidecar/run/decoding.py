@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from vpnctl.errors import SidecarProtocolError
 from vpnctl.sidecar.elimination import Decoder
-from vpnctl.sidecar.elimination.compression import Batch
+from vpnctl.sidecar.elimination.compression import Batch, Form, is_plain
 from vpnctl.sidecar.elimination.statistics import Statistics
 from vpnctl.sidecar.run.agreement import Agreed
+from vpnctl.sidecar.run.tasks import LIGHT
 from vpnctl.sidecar.wan.digest import ReceivedDigest
 from vpnctl.sidecar.wan.messages import Check, Payload
 
@@ -23,12 +24,25 @@ class Decoding:
     def __init__(self, agreed: Agreed) -> None:
         self._decoder = Decoder(agreed.options, agreed.site)
         self._digest = ReceivedDigest()
+        self._has_site = agreed.site is not None
         self._held: list[memoryview] = []
         self._size = 0
 
     @property
     def statistics(self) -> Statistics:
         return self._decoder.statistics
+
+    @staticmethod
+    def arrives_plain(message: Payload | Check) -> bool:
+        """Whether the first half has nothing to do but to look at it."""
+        return isinstance(message, Check) or is_plain(message.octets)
+
+    def is_light(self, found: Batch | Check) -> bool:
+        """Whether the second half takes no more than a millisecond or two."""
+        if isinstance(found, Check) or found.form in (Form.OCTETS, Form.OCTETS_ZSTD):
+            return True
+        # A site's cache is on a disk, which takes the time it likes.
+        return found.size <= LIGHT and not self._has_site
 
     def decompress(self, message: Payload | Check) -> Batch | Check:
         """First half; raises `SidecarProtocolError` when a payload is none."""

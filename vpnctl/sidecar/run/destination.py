@@ -155,8 +155,14 @@ class DestinationSidecar:
         async with worker("decompress") as decompressor, worker("rebuild") as rebuilder:
             await together(
                 self._take(decompressing),
-                stage(decompressing, decompressor, self._decoding.decompress, rebuilding),
-                stage(rebuilding, rebuilder, self._decoding.rebuild, writing),
+                stage(
+                    *(decompressing, decompressor, self._decoding.decompress, rebuilding),
+                    is_light=self._decoding.arrives_plain,
+                ),
+                stage(
+                    *(rebuilding, rebuilder, self._decoding.rebuild, writing),
+                    is_light=self._decoding.is_light,
+                ),
                 self._write(qemu, writing),
             )
         half_close(qemu)

@@ -21,7 +21,8 @@ class Intake:
         self.octets = 0
         self._qemu = qemu
         self._parts: list[bytes] = []
-        self._held = 0
+        #: Octets that nobody has taken yet.
+        self.held = 0
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
 
@@ -32,9 +33,9 @@ class Intake:
             while octets := await loop.sock_recv(self._qemu, min(_READ, self.ahead)):
                 self.octets += len(octets)
                 self._parts.append(octets)
-                self._held += len(octets)
+                self.held += len(octets)
                 self._filled.set()
-                while self._held >= self.ahead:
+                while self.held >= self.ahead:
                     self._emptied.clear()
                     await self._emptied.wait()
         except ConnectionError:
@@ -52,7 +53,7 @@ class Intake:
         """All that is there; may be empty."""
         octets = b"".join(self._parts)
         self._parts.clear()
-        self._held = 0
+        self.held = 0
         if not self.ended:
             self._filled.clear()
         self._emptied.set()

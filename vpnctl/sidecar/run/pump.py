@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +9,7 @@ from vpnctl.sidecar.elimination import Effort
 from vpnctl.sidecar.run.encoding import Encoded, Encoding, Work
 from vpnctl.sidecar.run.intake import Intake
 from vpnctl.sidecar.run.steering import Pieces, Steering
-from vpnctl.sidecar.run.tasks import Pipe, first_of, stage, together, worker
+from vpnctl.sidecar.run.tasks import Pipe, done_by, first_of, stage, together, worker
 from vpnctl.sidecar.wan.lifeline import Lifeline
 from vpnctl.sidecar.wan.messages import End
 
@@ -39,14 +38,17 @@ class Pump:
             await together(
                 self._intake.run(),
                 self._eliminate(eliminator),
-                stage(self._compressing, compressor, self._encoding.compress, self._sending),
+                stage(
+                    *(self._compressing, compressor, self._encoding.compress, self._sending),
+                    is_light=lambda work: work.is_light,
+                ),
                 self._send(),
             )
 
     async def _eliminate(self, pool: ThreadPoolExecutor) -> None:
-        loop, encoding = asyncio.get_running_loop(), self._encoding
+        encoding = self._encoding
         while True:
-            if encoding.waiting:
+            if encoding.waiting and not self._intake.held:
                 # What the codec holds back for company goes when the link has nothing to do.
                 await first_of(self._intake.filled(), self._idle())
             else:
@@ -54,14 +56,16 @@ class Pump:
             octets = self._intake.take()
             if octets:
                 effort = self._steer()
-                work = await loop.run_in_executor(pool, encoding.eliminate, octets, effort)
+                light = encoding.is_light(octets, effort)
+                work = await done_by(pool, light, encoding.eliminate, octets, effort)
                 await self._compressing.put(work)
             if not octets and self._intake.ended:
-                await self._compressing.put(await loop.run_in_executor(pool, encoding.finish))
+                await self._compressing.put(await done_by(pool, False, encoding.finish))
                 await self._compressing.close()
                 return
             if not octets or encoding.waiting >= self._pieces.size:
-                await self._compressing.put(await loop.run_in_executor(pool, encoding.flush))
+                work = await done_by(pool, not encoding.holds_much, encoding.flush)
+                await self._compressing.put(work)
 
     def _steer(self) -> Effort:
         now = time.monotonic()

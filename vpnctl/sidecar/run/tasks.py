@@ -8,6 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
+#: The codec deals with so many octets, short of compressing them, in about the time that it may
+#: take to go to another thread and back while the processor is busy.
+LIGHT = 512 * 1024
+
 _Thing = TypeVar("_Thing")
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -90,11 +94,26 @@ class Pipe(Generic[_Thing]):
         await self._queue.join()
 
 
+async def done_by(
+    pool: ThreadPoolExecutor, is_light: bool, work: Callable[..., _Out], *arguments: object
+) -> _Out:
+    """``work(*arguments)`` in the pool's thread; at once if it takes less than going there does."""
+    if is_light:
+        return work(*arguments)
+    return await asyncio.get_running_loop().run_in_executor(pool, work, *arguments)
+
+
 async def stage(
-    inbox: Pipe[_In], pool: ThreadPoolExecutor, work: Callable[[_In], _Out], outbox: Pipe[_Out]
+    inbox: Pipe[_In],
+    pool: ThreadPoolExecutor,
+    work: Callable[[_In], _Out],
+    outbox: Pipe[_Out],
+    is_light: Callable[[_In], bool],
 ) -> None:
-    """Put ``work`` of each thing from ``inbox`` into ``outbox``, in order, until it is closed."""
-    loop = asyncio.get_running_loop()
+    """Put ``work`` of each thing from ``inbox`` into ``outbox``, in order, until it is closed.
+
+    ``is_light``: see `done_by`.
+    """
     async for thing in inbox:
-        await outbox.put(await loop.run_in_executor(pool, work, thing))
+        await outbox.put(await done_by(pool, is_light(thing), work, thing))
     await outbox.close()

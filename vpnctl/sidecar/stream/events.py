@@ -21,6 +21,10 @@ from numpy.typing import NDArray
 
 from vpnctl.sidecar.stream.format import FLAG_MASK, HEADER_SIZE, PAGE_SIZE, RamFlag
 
+# Operators of an enum take a microsecond each, and these are asked for with each run of pages.
+_PAGE = np.uint64(RamFlag.PAGE)
+_CONTINUE = int(RamFlag.CONTINUE)
+
 Octets: TypeAlias = bytes | memoryview
 
 
@@ -67,7 +71,8 @@ class Pages:
     @cached_property
     def is_full(self) -> NDArray[np.bool_]:
         """Which records have contents, shape ``(n,)``."""
-        return (self.headers & np.uint64(RamFlag.PAGE)).astype(np.bool_)
+        found: NDArray[np.bool_] = (self.headers & _PAGE) != 0
+        return found
 
     @cached_property
     def full_addresses(self) -> NDArray[np.uint64]:
@@ -86,7 +91,7 @@ class Pages:
     @property
     def names_block(self) -> bool:
         """Whether the stream has the block's name behind the first header."""
-        return not int(self.headers[0]) & RamFlag.CONTINUE
+        return not int(self.headers[0]) & _CONTINUE
 
     @property
     def size(self) -> int:

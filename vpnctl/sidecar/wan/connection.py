@@ -15,8 +15,9 @@ from vpnctl.sidecar.wan.greeting import Greeting
 from vpnctl.sidecar.wan.records import PREFACE, Kind, RecordReader
 from vpnctl.sidecar.wan.transfer import Transfer
 
-#: An acknowledgement is sent when so many octets have arrived since the last one.
-ACK_EVERY = 64 * 1024
+#: An acknowledgement is sent when so many octets have arrived since the last one; a window is
+#: many times as large.
+ACK_EVERY = 256 * 1024
 
 
 class State(Enum):

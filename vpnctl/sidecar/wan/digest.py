@@ -22,16 +22,19 @@ class SentDigest:
         """QEMU wrote ``octets``, which must not change."""
         self._ahead.append(memoryview(octets))
 
-    def taken(self, count: int) -> None:
-        """The codec has taken the next ``count`` octets of what was fed."""
+    def taken(self, count: int) -> list[memoryview]:
+        """The codec has taken the next ``count`` octets of what was fed: these."""
         self._octets += count
+        found = []
         while count:
             part = self._ahead.popleft()
             if len(part) > count:
                 self._ahead.appendleft(part[count:])
                 part = part[:count]
             self._state.update(part)
+            found.append(part)
             count -= len(part)
+        return found
 
     def check(self) -> Check:
         """What the destination must find when it has decoded everything so far."""

@@ -2,7 +2,8 @@
 
 What asyncio's transports and `asyncio.StreamWriter` hold back would be octets that QEMU believes
 to have arrived; here a record is either with us or with the kernel, and the kernel is told to
-hold little that it has not sent.  It is faster, too: a record is encrypted from where it lies.
+hold little that it has not sent.  TLS works on memory: a socket of Python's `ssl` would ask the
+kernel once for each TLS record to be sent, and twice for each that comes.
 """
 
 from __future__ import annotations
@@ -12,16 +13,14 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable
-from typing import TypeVar
-
-_Result = TypeVar("_Result")
+from typing import cast
 
 #: The kernel takes no more while it holds so many octets that it has not sent yet.
 NOT_SENT_LOWAT = 128 * 1024
 #: Seconds that octets under way may stay unacknowledged before TCP gives up.
 _USER_TIMEOUT_S = 20
-#: What lies across two receipts is copied once more: four records of the largest size go into one.
-_RECEIVE = 1024 * 1024
+#: What lies across two receipts is copied once more: two records of the largest size go into one.
+_RECEIVE = 512 * 1024
 _LINGER_S = 2.0
 
 
@@ -31,8 +30,12 @@ class Stream:
     def __init__(self, plain: socket.socket) -> None:
         plain.setblocking(False)
         self._socket = plain
-        self._tls: ssl.SSLSocket | None = None
+        self._tls: ssl.SSLObject | None = None
+        # Encrypted: what has come and was not read, what was written and not sent.
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
         self._buffer = bytearray(_RECEIVE)
+        self._encrypted = bytearray(_RECEIVE)
         self._loop = asyncio.get_running_loop()
 
     @classmethod
@@ -58,81 +61,127 @@ class Stream:
 
     @property
     def peer_certificate(self) -> dict[str, object]:
-        """The peer's certificate as `ssl.SSLSocket.getpeercert` gives it; empty without TLS."""
+        """The peer's certificate as `ssl.SSLObject.getpeercert` gives it; empty without TLS."""
         found = self._tls.getpeercert() if self._tls is not None else None
         return dict(found or {})
 
     async def send(self, octets: bytes) -> None:
         """All of ``octets``, when the kernel has them; raises `OSError` when it never will."""
+        if self._tls is None:
+            await self._send(octets)
+            return
         rest = memoryview(octets)
-
-        def some() -> int:
-            # A refused TLS record has to be offered again as it was: `rest` stays meanwhile.
-            return self._present.send(rest)
-
         while rest:
-            rest = rest[await self._when_ready(some, writing=True) :]
+            rest = rest[self._tls.write(rest) :]
+        await self._send(self._outgoing.read())
 
     async def receive(self) -> bytes:
         """Octets that are there, at least one; empty at the end of the stream."""
-        view = memoryview(self._buffer)
-        have = await self._when_ready(lambda: self._present.recv_into(view), writing=False)
-        if self._tls is not None and have:
-            # A TLS socket gives one record at a time: take those that are there.
-            with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                while have < len(view) and (more := self._tls.recv_into(view[have:])):
-                    have += more
-        return bytes(view[:have])
+        while True:
+            try:
+                return self._read()
+            except (BlockingIOError, ssl.SSLWantReadError):
+                await self._ready(writing=False)
 
     def receive_waiting(self) -> bytes:
         """Octets that are there already; empty if there are none, or the connection is broken."""
         try:
-            return bytes(memoryview(self._buffer)[: self._present.recv_into(self._buffer)])
+            return self._read()
         except OSError:
             return b""
 
     def close(self) -> None:
         """Close at once; to do so twice is fine."""
-        if self._present.fileno() < 0:
+        if self._socket.fileno() < 0:
             return
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
-        self._present.close()
+        self._socket.close()
 
     async def close_gently(self) -> None:
         """Close so that the peer can still read what was sent, though it is sending itself."""
         with contextlib.suppress(OSError, TimeoutError):
-            self._present.shutdown(socket.SHUT_WR)
+            self._socket.shutdown(socket.SHUT_WR)
             async with asyncio.timeout(_LINGER_S):
                 while await self._when_ready(
-                    lambda: socket.socket.recv_into(self._present, self._buffer), writing=False
+                    lambda: self._socket.recv_into(self._encrypted), writing=False
                 ):
                     pass
         self.close()
 
-    @property
-    def _present(self) -> socket.socket:
-        return self._tls or self._socket
-
     async def _handshake(self, context: ssl.SSLContext, server_name: str | None) -> None:
-        tls = context.wrap_socket(
-            self._socket,
+        self._tls = tls = context.wrap_bio(
+            self._incoming,
+            self._outgoing,
             server_side=server_name is None,
             server_hostname=server_name,
-            do_handshake_on_connect=False,
-            suppress_ragged_eofs=True,
         )
-        self._socket = self._tls = tls
-        await self._when_ready(tls.do_handshake, writing=False)
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._send(self._outgoing.read())
+                await self._when_ready(self._take_in, writing=False)
+            except ssl.SSLError:
+                # The peer is told why, if it is still there.
+                with contextlib.suppress(OSError):
+                    await self._send(self._outgoing.read())
+                raise
+            else:
+                await self._send(self._outgoing.read())
+                return
 
-    async def _when_ready(self, attempt: Callable[[], _Result], *, writing: bool) -> _Result:
+    def _read(self) -> bytes:
+        """Octets that are there; raises `BlockingIOError` or `ssl.SSLWantReadError` if none are."""
+        view = memoryview(self._buffer)
+        if self._tls is None:
+            return bytes(view[: self._socket.recv_into(view)])
+        have = self._decrypt(view)
+        while have is None:
+            self._take_in()
+            have = self._decrypt(view)
+        return bytes(view[:have])
+
+    def _decrypt(self, into: memoryview) -> int | None:
+        """Octets of whole TLS records that have come, 0 at the end; None while there are none."""
+        assert self._tls is not None
+        have = 0
+        try:
+            while have < len(into):
+                # With a buffer it gives how many octets it has put there.
+                more = cast("int", self._tls.read(len(into) - have, into[have:]))
+                if not more:
+                    break
+                have += more
+        except ssl.SSLWantReadError:
+            return have or None
+        except ssl.SSLEOFError:
+            # The peer's end without a word is its end.
+            pass
+        return have
+
+    def _take_in(self) -> int:
+        """Have the kernel's octets for TLS; how many."""
+        count = self._socket.recv_into(self._encrypted)
+        if count:
+            self._incoming.write(memoryview(self._encrypted)[:count])
+        else:
+            self._incoming.write_eof()
+        return count
+
+    async def _send(self, octets: bytes) -> None:
+        rest = memoryview(octets)
+
+        def some() -> int:
+            return self._socket.send(rest)
+
+        while rest:
+            rest = rest[await self._when_ready(some, writing=True) :]
+
+    async def _when_ready(self, attempt: Callable[[], int], *, writing: bool) -> int:
         while True:
             try:
                 return attempt()
-            except ssl.SSLWantReadError:
-                await self._ready(writing=False)
-            except ssl.SSLWantWriteError:
-                await self._ready(writing=True)
             except BlockingIOError:
                 await self._ready(writing=writing)
 

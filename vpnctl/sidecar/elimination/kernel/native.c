@@ -176,10 +176,30 @@ void index_put(uint32_t *first, uint32_t *second, uint64_t buckets, uint64_t *ke
     }
 }
 
+/* Tables are larger than a processor's caches, and prints lead anywhere in them: what a print a
+ * little further on will look at is asked for beforehand, the slots' prints half as far ahead. */
+#define AHEAD 16
+
+static void fetch_print(const uint32_t *table, uint64_t bucket, const uint64_t *kept)
+{
+    if (table[bucket])
+        __builtin_prefetch(kept + table[bucket] - 1);
+}
+
 void index_find(const uint32_t *first, const uint32_t *second, uint64_t buckets,
                 const uint64_t *kept, const uint64_t *prints, int64_t count, int64_t *out)
 {
     for (int64_t i = 0; i < count; i++) {
+        if (i + AHEAD < count) {
+            buckets_t far = buckets_of(prints[i + AHEAD], buckets);
+            __builtin_prefetch(first + far.first);
+            __builtin_prefetch(second + far.second);
+        }
+        if (i + AHEAD / 2 < count) {
+            buckets_t near = buckets_of(prints[i + AHEAD / 2], buckets);
+            fetch_print(first, near.first, kept);
+            fetch_print(second, near.second, kept);
+        }
         buckets_t place = buckets_of(prints[i], buckets);
         uint32_t one = first[place.first], other = second[place.second];
         if (one && kept[one - 1] == prints[i])
