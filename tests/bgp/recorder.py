@@ -26,6 +26,10 @@ class Recorder:
         self.total_written: dict[int, int] = {}
         self.states: list[tuple[str, str, str]] = []
         self.lost: list[str] = []
+        self.held: list[int] = []
+        self.tellings: dict[int, bytes] = {}
+        self.resumptions = 0
+        self.images_wanted: list[int] = []
         self._waiting: list[tuple[Callable[[], bool], asyncio.Event]] = []
 
     def session_up(self, session: int, opened: SessionOpened) -> None:
@@ -63,6 +67,21 @@ class Recorder:
 
     def process_lost(self, reason: str) -> None:
         self.lost.append(reason)
+        self._changed()
+
+    def session_held(self, session: int, opened: SessionOpened) -> None:
+        self.held.append(session)
+        self.session_up(session, opened)
+
+    def told(self, session: int, messages: bytes) -> None:
+        self.tellings[session] = self.tellings.get(session, b"") + messages
+
+    def resumed(self) -> None:
+        self.resumptions += 1
+        self._changed()
+
+    def image_wanted(self, session: int) -> None:
+        self.images_wanted.append(session)
         self._changed()
 
     def _changed(self) -> None:

@@ -25,7 +25,7 @@ from tests.support.rawbgp import (
     message,
     update,
 )
-from vpnctl.bgp import speaker as speaker_module
+from vpnctl.bgp import process as process_module
 from vpnctl.bgp.speaker import Speaker
 from vpnctl.errors import SessionProcessError
 
@@ -514,11 +514,11 @@ async def test_an_exception_of_the_controller_stops_nothing(local: str, port: in
 
 
 async def test_a_process_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speaker_module.sys, "executable", "/bin/false")
+    monkeypatch.setattr(process_module.sys, "executable", "/bin/false")
     with pytest.raises(SessionProcessError, match="ended while it started") as caught:
         await Speaker(Recorder()).start()
     assert caught.value.hint
-    monkeypatch.setattr(speaker_module.sys, "executable", "/nonexistent/python")
+    monkeypatch.setattr(process_module.sys, "executable", "/nonexistent/python")
     with pytest.raises(SessionProcessError, match="cannot start"):
         await Speaker(Recorder()).start()
 

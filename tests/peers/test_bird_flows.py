@@ -1,4 +1,7 @@
-"""BIRD, inside and outside, reads our flow routes as the rules that the operator wrote."""
+"""BIRD, inside and outside, reads our flow routes as the rules that the operator wrote.
+
+The session inside is guarded with an MD5 key (RFC 2385) and TTL security (RFC 5082).
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ sites:
   east: {kind: enterprise, pes: outside}
 pes:
   inside:
-    {address: 127.0.0.2, families: [vpnv4, ipv4 flow, ipv6 flow], passive: true}
+    address: 127.0.0.2
+    families: [vpnv4, ipv4 flow, ipv6 flow]
+    passive: true
+    guard: {md5: {file: "KEY"}, hops: 2}
   outside:
     {address: 127.0.0.3, asn: 4200000011, families: [vpnv4, ipv4 flow, ipv6 flow], passive: true}
 """
@@ -46,7 +52,8 @@ protocol device {{ }}
 protocol bgp reflector {{
   local {local} as {asn};
   neighbor 127.0.0.1 port 1790 as 65000;
-  multihop;
+  multihop 2;
+  {guard}
   strict bind;
   connect retry time 1;
   connect delay time 1;
@@ -73,7 +80,10 @@ def held(daemon: Bird, table: str) -> dict[str, str]:
 def test_bird_reads_flow_routes(tmp_path: Path) -> None:
     policies = tmp_path / "policies"
     policies.mkdir()
-    (policies / "network.yaml").write_text(_NETWORK)
+    key = tmp_path / "key"
+    key.touch(0o600)
+    key.write_text("hunter2\n")
+    (policies / "network.yaml").write_text(_NETWORK.replace("KEY", str(key)))
     (policies / "office.yaml").write_text(_OFFICE)
     with ExitStack() as stack:
         serve = stack.enter_context(
@@ -83,10 +93,13 @@ def test_bird_reads_flow_routes(tmp_path: Path) -> None:
             stack.enter_context(
                 bird(
                     tmp_path / name, _CONFIGURATION, router_id=f"10.255.1.{number}", asn=asn,
-                    local=f"127.0.0.{number}",
+                    local=f"127.0.0.{number}", guard=guard,
                 )
             )
-            for name, number, asn in (("inside", 2, 65000), ("outside", 3, 4200000011))
+            for name, number, asn, guard in (
+                ("inside", 2, 65000, 'password "hunter2"; ttl security on;'),
+                ("outside", 3, 4200000011, ""),
+            )
         )  # fmt: skip
 
         def everywhere() -> bool:
@@ -104,6 +117,8 @@ def test_bird_reads_flow_routes(tmp_path: Path) -> None:
             ]
             raise AssertionError("\n".join([str(error), *said, serve.said()])) from error
 
+        guarded = {one["name"]: one["protection"] for one in serve.client.get("peers")["peers"]}
+        assert guarded == {"inside": ["md5", "hops 2"], "outside": []}
         drop = "(generic, 0x8006fde8, 0x0)"
         packets = "(generic, 0x800cfde8, 0x42c80000)"
         whole = {f"dst 10.{number}.0.0/16; fragment is_fragment;": drop for number in (7, 8)}

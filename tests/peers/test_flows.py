@@ -153,6 +153,31 @@ def test_what_a_pe_announces_itself_is_refused_and_counted(flows: Flows) -> None
     assert of_exabgp(flows) == {}
 
 
+def test_a_trusted_pe_has_the_others_drop_what_its_routes_lead_to(flows: Flows) -> None:
+    """The flow of the test before, once GoBGP is trusted, while it announces the prefix."""
+    network = (flows.policies / "network.yaml").read_text()
+    trusted = network.replace("gobgp: {", "gobgp: {flow_routes: true, ")
+    assert trusted != network
+    flows.apply("network.yaml", trusted)
+    (status,) = (
+        route["status"]
+        for route in flows.serve.client.get("peers", "gobgp", "rib-in")["routes"]
+        if route["family"] == "ipv4 flow-vpn"
+    )
+    assert status.endswith("no unicast route leads to its destination (b)")
+    route = ["-a", "vpnv4", "10.1.0.0/16", "label", "100", "rd", "65000:11", "rt", "65000:1101"]
+    heard = {"flow destination-ipv4 10.1.0.0/16 rd 65000:11": ["target:65000:1102", "rate-limit:0"]}
+    for _ in range(2):
+        flows.gobgp.cli("global", "rib", "add", *route)
+        wait_until(lambda: of_exabgp(flows) == heard, "the flow at the other site")
+        flows.gobgp.cli("global", "rib", "del", *route)
+        wait_until(lambda: of_exabgp(flows) == {}, "the flow to go with the route")
+    flows.gobgp.cli("global", "rib", "add", *route)
+    wait_until(lambda: of_exabgp(flows) == heard, "the flow at the other site")
+    flows.apply("network.yaml", network)
+    wait_until(lambda: of_exabgp(flows) == {}, "the flow to go with the trust")
+
+
 def test_a_plan_that_would_mislead_is_refused(flows: Flows) -> None:
     (flows.policies / "e1.yaml").write_text(E1 + RULES + "  - accept: {to: 10.1.0.9/32, at: hq}\n")
     with pytest.raises(VpnctlError) as refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.routing import wire
@@ -72,13 +73,14 @@ class Announcement:
 
 @dataclass(frozen=True)
 class Heard:
-    """A route in an Adj-RIB-In."""
+    """A route in an Adj-RIB-In; ``slot``: which of the PE's paths to it."""
 
     opened: Opened
     family: Family
     nlri: bytes
     next_hop: bytes
     announcement: Announcement
+    slot: int = 0
 
     @property
     def external(self) -> bool:
@@ -140,8 +142,18 @@ def preferred(routes: list[Heard], owner: str | None) -> Heard:
             (None if r.external else r.announcement.originator) or r.opened.peer_router_id,
             0 if r.external else len(r.announcement.clusters),
             r.opened.peer_address,
+            r.slot,
         ),
     )
+
+
+def leading(routes: list[Heard], most: int, owner: str | None) -> list[Heard]:
+    """The best ones, each the best of those that are left."""
+    left, found = list(routes), []
+    while left and len(found) < most:
+        found.append(preferred(left, owner))
+        left.remove(found[-1])
+    return found
 
 
 def rendered(route: Heard, targets: frozenset[bytes], to: Opened) -> dict[int, tuple[int, bytes]]:
@@ -181,6 +193,50 @@ class Reference:
 
     ruleset: Ruleset
     heard: dict[str, dict[RouteId, Heard]] = field(default_factory=dict)
+    #: PE -> route -> path identifier of each slot that is taken (RFC 7911).
+    slots: dict[str, dict[RouteId, dict[int, bytes]]] = field(default_factory=dict)
+
+    def session_up(self, opened: Opened) -> None:
+        self.heard[opened.peer], self.slots[opened.peer] = {}, {}
+
+    def session_down(self, opened: Opened) -> None:
+        del self.heard[opened.peer], self.slots[opened.peer]
+
+    def announce_paths(
+        self,
+        opened: Opened,
+        family: Family,
+        paths: list[tuple[bytes, bytes]],
+        next_hop: bytes,
+        announcement: Announcement,
+    ) -> None:
+        """The same as `announce`, of pairs of path identifier and NLRI."""
+        for path_id, nlri in paths:
+            route = wire.route_id(family, nlri)
+            slots = self.slots[opened.peer].setdefault(route, {})
+            slot = next((slot for slot, known in slots.items() if known == path_id), None)
+            if slot is None:
+                free = [n for n in range(opened.paths_taken[family]) if n not in slots]
+                if not free:
+                    continue
+                slot = free[0]
+            if announcement.spoiled.startswith("withdraw"):
+                slots.pop(slot, None)
+                self.heard[opened.peer].pop((*route, slot), None)
+            else:
+                slots[slot] = path_id
+                heard = Heard(opened, family, nlri, next_hop, announcement, slot)
+                self.heard[opened.peer][*route, slot] = heard
+
+    def withdraw_paths(
+        self, opened: Opened, family: Family, paths: list[tuple[bytes, bytes]]
+    ) -> None:
+        for path_id, nlri in paths:
+            route = wire.route_id(family, nlri)
+            slots = self.slots[opened.peer].get(route, {})
+            for slot in [slot for slot, known in slots.items() if known == path_id]:
+                del slots[slot]
+                del self.heard[opened.peer][*route, slot]
 
     def announce(
         self,
@@ -206,17 +262,29 @@ class Reference:
         owners = {e.rd.octets: e.pe for e in self.ruleset.endpoints()}
         return owners.get(rd)
 
-    def expected(self, to: Opened) -> dict[RouteId, tuple[bytes, bytes, dict[int, object]]]:
-        """Route -> (NLRI, next hop, attributes) that a peer must hold."""
+    def expected(
+        self, to: Opened, path_id: Callable[[str, int], bytes] | None = None
+    ) -> dict[RouteId, tuple[bytes, bytes, dict[int, object]]]:
+        """Route -> (NLRI, next hop, attributes) that a peer must hold.
+
+        Where it is told path identifiers they are part of the route; ``path_id``: from PE and
+        slot to the identifier.
+        """
         offers: dict[RouteId, list[Heard]] = {}
         for table in self.heard.values():
-            for route, heard in table.items():
+            for heard in table.values():
                 if heard.family in to.families and targets_for(self.ruleset, heard, to.peer):
+                    route = wire.route_id(heard.family, heard.nlri)
                     offers.setdefault(route, []).append(heard)
         found = {}
         for route, routes in offers.items():
             rd = route[2] if isinstance(route[1], int) else route[1]
-            winner = preferred(routes, self.owner(rd))  # type: ignore[arg-type]
-            targets = targets_for(self.ruleset, winner, to.peer)
-            found[route] = winner.nlri, winner.next_hop, rendered(winner, targets, to)
+            family = routes[0].family
+            for one in leading(routes, to.paths_sent.get(family, 1), self.owner(rd)):  # type: ignore[arg-type]
+                called: RouteId = ()
+                if family in to.paths_sent:
+                    assert path_id is not None
+                    called = (path_id(one.opened.peer, one.slot),)
+                targets = targets_for(self.ruleset, one, to.peer)
+                found[*route, *called] = one.nlri, one.next_hop, rendered(one, targets, to)
         return found

@@ -7,12 +7,14 @@ from dataclasses import replace
 from itertools import permutations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.routing import wire
 from tests.routing.wire import attribute
 from vpnctl.model import VPNV4
 from vpnctl.routing.attributes import Origin, parse
-from vpnctl.routing.best_path import best, ranked
+from vpnctl.routing.best_path import best, leading, ranked
 from vpnctl.routing.guard import Account
 from vpnctl.routing.rewrite import Verdict
 from vpnctl.routing.table import LocRib, Path, TargetGroup
@@ -113,3 +115,34 @@ def test_local_pref_of_an_external_peer_does_not_count() -> None:
     origin = replace(path("a", external=True).attributes.origin)
     raw = [wire.ORIGIN, wire.EMPTY_AS_PATH, attribute(0x40, 5, struct.pack("!I", 4000))]
     assert parse(raw, origin).local_pref == 100
+
+
+@given(
+    st.lists(
+        st.builds(
+            path,
+            st.sampled_from("abc"),
+            local_pref=st.sampled_from((100, 200)),
+            asns=st.sampled_from(((), (1,), (2,), (1, 2))),
+            med=st.sampled_from((None, 1, 2)),
+            external=st.booleans(),
+            router_id=st.integers(1, 2),
+            clusters=st.integers(0, 1),
+            address=st.integers(1, 3),
+        ),
+        min_size=2,
+        max_size=6,
+    ),
+    st.integers(1, 6),
+    st.sampled_from(("a", "b", None)),
+)
+def test_those_that_lead_are_each_the_best_of_what_is_left(
+    paths: list[Path], most: int, owner: str | None
+) -> None:
+    for slot, each in enumerate(paths):
+        each.slot = slot
+    left, wanted = list(paths), []
+    while left and len(wanted) < most:
+        wanted.append(best(left, owner))
+        left.remove(wanted[-1])
+    assert leading(paths, most, owner) == wanted

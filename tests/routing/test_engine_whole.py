@@ -22,11 +22,12 @@ from tests.support.rulesets import (
     vpn_intents,
     without_dangling,
 )
-from vpnctl.model import FAMILIES, VPLS, VPNV4, VPNV6, Family
+from vpnctl.model import EVPN, FAMILIES, VPLS, VPNV4, VPNV6, Family, Service
 from vpnctl.routing import delivery, session
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.inspect import counts, explain, rib_out
 from vpnctl.routing.nlri import KEY_OF
+from vpnctl.routing.path_ids import SLOTS
 from vpnctl.routing.rewrite import compile_rules
 from vpnctl.routing.session import Opened
 
@@ -39,10 +40,17 @@ def _opened(number: int, pe: str) -> Opened:
     """Each PE speaks in a way of its own."""
     if pe == "pe2":
         address = bytes.fromhex("20010db8000000000000000000000003")
-        return wire.opened(number, pe, asn=65002, address=address)
+        taken = {VPNV4: 2}
+        return wire.opened(number, pe, asn=65002, address=address, paths_taken=taken)
     if pe == "pe3":
-        return wire.opened(number, pe, asn4=False, families=frozenset((VPNV4, VPNV6, VPLS)))
-    return wire.opened(number, pe, enhanced_refresh=pe == "pe1")
+        families = frozenset((VPNV4, VPNV6, VPLS))
+        return wire.opened(number, pe, asn4=False, families=families, paths_sent={VPNV4: 2})
+    if pe == "pe1":
+        paths = {VPNV4: 2, EVPN: 3}
+        return wire.opened(
+            number, pe, enhanced_refresh=True, paths_sent={VPNV4: 3, VPLS: 2}, paths_taken=paths
+        )
+    return wire.opened(number, pe)
 
 
 def _nlri(family: Family, rd: int, item: int, label: int) -> bytes:
@@ -105,7 +113,13 @@ def _announcements(draw: st.DrawFn, targets: list[bytes], external: bool) -> Ann
 
 
 class Whole(RuleBasedStateMachine):
-    """An engine, its peers' RIBs replayed from octets, and the reference."""
+    """An engine, its peers' RIBs replayed from octets, and the reference.
+
+    ``families``: those that PEs speak of; ``opened``: how a PE does.
+    """
+
+    families = _FAMILIES
+    opened = staticmethod(_opened)
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,10 +143,10 @@ class Whole(RuleBasedStateMachine):
 
     @rule(pe=st.sampled_from(PES))
     def session_up(self, pe: str) -> None:
-        opened = _opened(next(self.numbers), pe)
+        opened = self.opened(next(self.numbers), pe)
         self.ribs[pe], self.up[pe] = {}, opened
         self.slow.discard(pe)
-        self.reference.heard[pe] = {}
+        self.reference.session_up(opened)
         self.engine.session_up(opened)
         self.settle()
 
@@ -141,7 +155,7 @@ class Whole(RuleBasedStateMachine):
         opened = self.up.pop(pe, None)
         if opened is not None:
             self.slow.discard(pe)
-            del self.reference.heard[pe]
+            self.reference.session_down(opened)
             self.engine.session_down(opened.number)
             self.settle()
 
@@ -149,30 +163,37 @@ class Whole(RuleBasedStateMachine):
         """One UPDATE as octets, and what it means as calls on the reference."""
         opened = self.up[pe]
         everywhere = list(self.ruleset.endpoints())
+        spoken = opened.families & set(self.families)
         here = [
             endpoint
             for endpoint in everywhere
-            if endpoint.pe == pe and endpoint.service.families & opened.families
+            if endpoint.pe == pe and endpoint.service.families & spoken
         ]
         if here and data.draw(st.integers(0, 9)):
             endpoint = data.draw(st.sampled_from(here))
-            spoken = sorted(endpoint.service.families & opened.families)
-            family = data.draw(st.sampled_from(spoken))
+            family = data.draw(st.sampled_from(sorted(endpoint.service.families & spoken)))
             pool = [target.octets for target in endpoint.export_targets]
         else:
-            family = data.draw(st.sampled_from(_FAMILIES))
+            family = data.draw(st.sampled_from(self.families))
             pool = [target.octets for each in everywhere for target in each.export_targets]
             pool.append(bytes.fromhex("0002000100000001"))
         nlris = data.draw(_routes(family))
+        announce, withdraw = self.reference.announce, self.reference.withdraw
+        told, routes = nlris, nlris
+        if family in opened.paths_taken:
+            announce, withdraw = self.reference.announce_paths, self.reference.withdraw_paths
+            ids = [wire.path_id(data.draw(st.integers(7, 9))) for _ in nlris]
+            routes = list(zip(ids, nlris, strict=True))
+            told = [path_id + nlri for path_id, nlri in routes]
         if data.draw(st.integers(0, 3)) == 0:
-            octets = wire.update(wire.unreach(family, *nlris))
-            return octets, [(self.reference.withdraw, (family, nlris))]
+            octets = wire.update(wire.unreach(family, *told))
+            return octets, [(withdraw, (family, routes))]
         external = opened.peer_asn != wire.LOCAL_ASN
         announcement = data.draw(_announcements(pool, external))
         hop = wire.NEXT_HOP[family][:-1] + bytes((data.draw(st.integers(1, 2)),))
-        head = wire.reach(family, *nlris, next_hop=hop)
+        head = wire.reach(family, *told, next_hop=hop)
         octets = wire.update(head, announcement.octets(opened))
-        return octets, [(self.reference.announce, (family, nlris, hop, announcement))]
+        return octets, [(announce, (family, routes, hop, announcement))]
 
     @precondition(lambda self: self.up)
     @rule(data=st.data(), count=st.sampled_from((1, 2, 5)))
@@ -218,7 +239,7 @@ class Whole(RuleBasedStateMachine):
         self.settle()
         if pe not in self.slow and family in self.up[pe].families:
             told = {route for peer, route, targets in self.told if peer == pe and targets}
-            assert told >= {r for r in self.reference.expected(self.up[pe]) if r[0] == family}
+            assert told >= {r for r in self.expected(self.up[pe]) if r[0] == family}
 
     @rule(data=st.data())
     def rules_change(self, data: st.DataObject) -> None:
@@ -230,10 +251,11 @@ class Whole(RuleBasedStateMachine):
         promised = sorted(
             (
                 move.peer,
-                wire.route_id(move.family, (move.new or move.old)[0].nlris[key]),  # type: ignore[index]
+                self.told_route(self.up[move.peer], move.family, path.nlris[key], path.path_id),
                 None if move.new is None else move.new[1],
             )
             for move in previewed
+            for path in [(move.new or move.old)[0]]  # type: ignore[index]
             for key in move.keys
             if move.peer in self.up and move.family in self.up[move.peer].families
         )
@@ -249,6 +271,25 @@ class Whole(RuleBasedStateMachine):
 
     # -- what must be so --
 
+    def expected(self, opened: Opened) -> dict[RouteId, object]:
+        """What a peer must hold."""
+        numbers = self.engine._tables._numbers
+
+        def path_id(peer: str, slot: int) -> bytes:
+            return wire.path_id(SLOTS * numbers[peer] + slot + 1)
+
+        return self.reference.expected(opened, path_id)  # type: ignore[return-value]
+
+    @staticmethod
+    def told_route(opened: Opened, family: Family, nlri: bytes, path_id: bytes) -> RouteId:
+        called = (path_id,) if family in opened.paths_sent else ()
+        return *wire.route_id(family, nlri), *called
+
+    def heard_route(self, opened: Opened, family: Family, nlri: bytes) -> tuple[RouteId, bytes]:
+        """A route as a peer reads it, and its NLRI without a path identifier."""
+        at = 4 if family in opened.paths_sent else 0
+        return self.told_route(opened, family, nlri[at:], nlri[:at]), nlri[at:]
+
     def replay(self) -> None:
         """Read what every peer was sent into its RIB; each route must be right when it is sent."""
         for pe, opened in self.up.items():
@@ -259,19 +300,21 @@ class Whole(RuleBasedStateMachine):
                     assert opened.enhanced_refresh
                     continue
                 assert len(body) + 19 <= opened.message_size
-                update = wire.decode(body)
-                for nlri in update.withdrawn:
-                    route = wire.route_id(update.withdrawn_family, nlri)  # type: ignore[arg-type]
+                update = wire.decode(body, opened.paths_sent)
+                for each in update.withdrawn:
+                    assert update.withdrawn_family is not None
+                    route, _ = self.heard_route(opened, update.withdrawn_family, each)
                     self.ribs[pe].pop(route, None)
                     self.told.append((pe, route, None))
-                for nlri in update.announced:
-                    route = wire.route_id(update.family, nlri)  # type: ignore[arg-type]
+                for each in update.announced:
+                    assert update.family is not None
+                    route, nlri = self.heard_route(opened, update.family, each)
                     value = update[16]
                     parts = sorted(value[at : at + 8] for at in range(0, len(value), 8))
                     update.attributes[16] = update.attributes[16][0], b"".join(parts)
                     held = nlri, update.next_hop, update.attributes
                     if expected is None:
-                        expected = self.reference.expected(opened)
+                        expected = self.expected(opened)
                     assert expected.get(route) == held, f"{pe} was sent what it must not have"
                     self.ribs[pe][route] = held
                     self.told.append((pe, route, tuple(sorted(update.targets))))
@@ -300,11 +343,13 @@ class Whole(RuleBasedStateMachine):
         for pe, opened in self.up.items():
             if pe in self.slow:
                 continue
-            expected = self.reference.expected(opened)
+            expected = self.expected(opened)
             assert self.ribs[pe] == expected
             assert not self.engine.by_peer[pe].waiting
             shown = {
-                wire.route_id(row.family, row.path.nlris[row.key]): row
+                self.told_route(
+                    opened, row.family, row.path.nlris[row.key], wire.path_id(row.path_id or 0)
+                ): row
                 for row in rib_out(self.engine, pe)
             }
             assert shown.keys() == expected.keys()
@@ -316,7 +361,7 @@ class Whole(RuleBasedStateMachine):
             return
         found = counts(self.engine)
         for pe, opened in self.up.items():
-            expected = self.reference.expected(opened)
+            expected = self.expected(opened)
             for family in opened.families:
                 heard = [h for h in self.reference.heard[pe].values() if h.family == family]
                 assert found.heard[pe, family] == len(heard)
@@ -332,8 +377,9 @@ class Whole(RuleBasedStateMachine):
         assert lines
         if peer not in self.slow:
             opened = self.up.get(peer)
-            expected = self.reference.expected(opened) if opened else {}
-            assert sent is (wire.route_id(family, nlris[0]) in expected)
+            expected = self.expected(opened) if opened else {}
+            route = wire.route_id(family, nlris[0])
+            assert sent is any(each[: len(route)] == route for each in expected)
 
 
 @pytest.fixture(autouse=True)
@@ -345,11 +391,41 @@ def _little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "_STEP", 2)
 
 
-TestWhole = Whole.TestCase
-TestWhole.settings = settings(
+def _with_paths(number: int, pe: str) -> Opened:
+    """All but the last tell several paths, and all but the first are told some."""
+    paths = {"pe1": 2, "pe2": 64, "pe3": 3}
+    return wire.opened(
+        number,
+        pe,
+        asn=65002 if pe == "pe2" else wire.LOCAL_ASN,
+        families=frozenset((VPNV4,)),
+        paths_sent={VPNV4: paths[pe]} if pe in paths else {},
+        paths_taken={VPNV4: 3} if pe != "pe3" else {},
+    )
+
+
+class Paths(Whole):
+    """The same of few routes to which there are many paths (RFC 7911)."""
+
+    families = (VPNV4,)
+    opened = staticmethod(_with_paths)
+
+    @initialize(policy=_crowded())
+    def begin(self, policy: Policy) -> None:
+        for number in (1, 2):
+            intent = policy.vpns[number]
+            policy.vpns[number] = replace(intent, service=Service.L3VPN, topology="full-mesh")
+        super().begin(without_dangling(policy))
+
+
+_SETTINGS = settings(
     max_examples=50,
     stateful_step_count=40,
     deadline=None,
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )
+TestWhole = Whole.TestCase
+TestWhole.settings = _SETTINGS
+TestPaths = Paths.TestCase
+TestPaths.settings = settings(_SETTINGS, max_examples=40)

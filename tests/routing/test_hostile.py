@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Collection, Mapping
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +16,7 @@ from tests.support.rulesets import Policy, VpnIntent, build
 from vpnctl.model import EVPN, FAMILIES, VPLS, VPNV4, VPNV6, Family, Service
 from vpnctl.routing import intake, session
 from vpnctl.routing.engine import Engine
-from vpnctl.routing.inspect import rib_out
+from vpnctl.routing.inspect import RibRow, rib_out
 from vpnctl.routing.nlri import KEY_OF
 from vpnctl.routing.rewrite import compile_rules
 
@@ -56,11 +57,16 @@ def _nlris(family: Family) -> list[bytes]:
     ]
 
 
-def _seeds() -> list[bytes]:
-    """Well-formed UPDATEs of every family, short and long, announcing and withdrawing."""
+def _seeds(with_ids: Collection[Family] = ()) -> list[bytes]:
+    """Well-formed UPDATEs of every family, short and long, announcing and withdrawing.
+
+    In the families ``with_ids`` there are path identifiers, and two paths to one destination.
+    """
     found = []
     for family in FAMILIES.values():
         nlris = _nlris(family)
+        if family in with_ids:
+            nlris = [wire.path_id(at) + nlri for at, nlri in enumerate([*nlris, nlris[0]])]
         targets = wire.targets(TARGETS[family], others=bytes.fromhex("030c000000000008"))
         rich = wire.ORIGIN + wire.attribute(0x40, 2, wire.as_path(64512)) + wire.LOCAL_PREF
         found.append(wire.update(wire.reach(family, nlris[0]), wire.BASIC, targets))
@@ -73,7 +79,9 @@ def _seeds() -> list[bytes]:
     return found
 
 
-SEEDS = _seeds()
+#: Families in which path identifiers are agreed on, and how many paths to a destination.
+PATHS = {VPNV4: 2, VPNV6: 2}
+SEEDS, SEEDS_WITH_IDS = _seeds(), _seeds(PATHS)
 
 
 def mutated(message: bytes, chance: random.Random) -> bytes:
@@ -98,25 +106,32 @@ def mutated(message: bytes, chance: random.Random) -> bytes:
     return wire.message(bytes(body))
 
 
-def _engine() -> tuple[Engine, wire.Peers]:
+def _engine(paths: Mapping[Family, int] | None = None) -> tuple[Engine, wire.Peers]:
+    """pe0 is hostile; ``paths``: it sends path identifiers, and pe1 is sent some."""
     output = wire.Peers()
     engine = Engine(compile_rules(build(POLICY)).rules, output)
-    engine.session_up(wire.opened(1, "pe0"))
-    engine.session_up(wire.opened(2, "pe1"))
+    engine.session_up(wire.opened(1, "pe0", paths_taken=paths))
+    engine.session_up(wire.opened(2, "pe1", paths_sent=paths))
     engine.session_up(wire.opened(3, "pe2", asn=65002, asn4=False))
     return engine, output
 
 
-def _replay(held: dict[tuple[str, bytes], bytes], octets: list[tuple[int, bytes]]) -> None:
+def _replay(
+    held: dict[tuple[str, bytes], bytes],
+    octets: list[tuple[int, bytes]],
+    with_ids: Collection[Family],
+) -> None:
     """Keep what is announced, as octets of the NLRI's own key and its targets."""
     for _, body in octets:
-        update = wire.decode(body)
+        update = wire.decode(body, with_ids)
         for family, nlris in (
             (update.withdrawn_family, update.withdrawn),
             (update.family, update.announced),
         ):
             for nlri in nlris:
-                key = family.name, _key(family, nlri)  # type: ignore[union-attr,arg-type]
+                assert family is not None
+                at = 4 if family in with_ids else 0
+                key = family.name, nlri[:at] + _key(family, nlri[at:])
                 if nlris is update.withdrawn:
                     held.pop(key, None)
                 else:
@@ -128,26 +143,36 @@ def _key(family: Family, nlri: bytes) -> bytes:
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-@given(st.integers(0, 2**32), st.integers(60, 100))
-def test_mutated_updates_end_in_one_of_the_ways_of_rfc_7606(seed: int, count: int) -> None:
+@given(st.integers(0, 2**32), st.integers(60, 100), st.sampled_from(({}, {}, PATHS)))
+def test_mutated_updates_end_in_one_of_the_ways_of_rfc_7606(
+    seed: int, count: int, paths: dict[Family, int]
+) -> None:
     chance = random.Random(seed)
-    engine, output = _engine()
+    engine, output = _engine(paths)
+    seeds = SEEDS_WITH_IDS if paths else SEEDS
     held: dict[int, dict[tuple[str, bytes], bytes]] = {2: {}, 3: {}}
     number = 1
     for _ in range(count):
-        engine.updates(number, mutated(chance.choice(SEEDS), chance))
+        engine.updates(number, mutated(chance.choice(seeds), chance))
         for _, code, subcode, reason in output.resets:
             assert (code, subcode) in {(3, 1), (3, 9), (3, 10)}, reason
             number += 3
-            engine.session_up(wire.opened(number, "pe0"))
+            engine.session_up(wire.opened(number, "pe0", paths_taken=paths))
         output.resets.clear()
         for peer in (2, 3):
             engine.written(peer, engine.sessions[peer].sent_octets)
-            _replay(held[peer], output.take(peer))
+            _replay(held[peer], output.take(peer), paths if peer == 2 else ())
     check(engine)
     for peer, name in ((2, "pe1"), (3, "pe2")):
-        shown = {(r.family.name, r.key): b"".join(r.targets) for r in rib_out(engine, name)}
+        shown = {
+            (row.family.name, _called(row) + row.key): b"".join(row.targets)
+            for row in rib_out(engine, name)
+        }
         assert held[peer] == shown
+
+
+def _called(row: RibRow) -> bytes:
+    return b"" if row.path_id is None else wire.path_id(row.path_id)
 
 
 def test_mutations_reach_every_outcome() -> None:

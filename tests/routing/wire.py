@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
@@ -47,6 +47,10 @@ NEXT_HOP = {
     VPLS: b"\x0a\0\0\x01",
     EVPN: b"\x0a\0\0\x01",
 }
+
+
+def path_id(number: int) -> bytes:
+    return struct.pack("!I", number)
 
 
 def targets(*texts: str, others: bytes = b"") -> bytes:
@@ -143,9 +147,12 @@ def _family(octets: bytes) -> Family:
     return next(f for f in SESSION_FAMILIES.values() if (f.afi, f.safi) == wanted)
 
 
-def nlris(family: Family, octets: bytes) -> list[bytes]:
+def nlris(family: Family, octets: bytes, *, ids: bool = False) -> list[bytes]:
     found = []
     while octets:
+        path_id = octets[:4] if ids else b""
+        assert len(path_id) == (4 if ids else 0)
+        octets = octets[len(path_id) :]
         if family in (VPNV4, VPNV6):
             size = 1 + -(-octets[0] // 8)
         elif family == VPLS:
@@ -157,13 +164,16 @@ def nlris(family: Family, octets: bytes) -> list[bytes]:
         else:
             size = 2 + octets[1]
         assert size <= len(octets)
-        found.append(octets[:size])
+        found.append(path_id + octets[:size])
         octets = octets[size:]
     return found
 
 
-def decode(body: bytes) -> Decoded:
-    """The body of an UPDATE, strictly: attributes once each and of legal size."""
+def decode(body: bytes, with_ids: Collection[Family] = ()) -> Decoded:
+    """The body of an UPDATE, strictly: attributes once each and of legal size.
+
+    In the families ``with_ids`` each NLRI has a path identifier in front, and keeps it.
+    """
     found = Decoded()
     withdrawn, total = struct.unpack("!HH", body[:4])
     assert withdrawn == 0
@@ -184,10 +194,12 @@ def decode(body: bytes) -> Decoded:
             found.family = _family(value[:3])
             hop_end = 4 + value[3]
             found.next_hop = value[4:hop_end]
-            found.announced = nlris(found.family, value[hop_end + 1 :])
+            ids = found.family in with_ids
+            found.announced = nlris(found.family, value[hop_end + 1 :], ids=ids)
         elif code == 15:
             found.withdrawn_family = _family(value[:3])
-            found.withdrawn = nlris(found.withdrawn_family, value[3:])
+            ids = found.withdrawn_family in with_ids
+            found.withdrawn = nlris(found.withdrawn_family, value[3:], ids=ids)
         else:
             assert code not in found.attributes
             found.attributes[code] = flags & 0xE0, value
@@ -230,9 +242,9 @@ class Peers:
         """The messages since the last call."""
         return list(messages(self.sent.pop(session, b"")))
 
-    def updates(self, session: int) -> list[Decoded]:
+    def updates(self, session: int, with_ids: Collection[Family] = ()) -> list[Decoded]:
         """The UPDATEs since the last call, without End-of-RIB markers."""
-        found = [decode(body) for kind, body in self.take(session) if kind == 2]
+        found = [decode(body, with_ids) for kind, body in self.take(session) if kind == 2]
         return [each for each in found if not each.end_of_rib]
 
 
@@ -246,6 +258,8 @@ def opened(
     asn4: bool = True,
     message_size: int = 4096,
     enhanced_refresh: bool = False,
+    paths_sent: Mapping[Family, int] | None = None,
+    paths_taken: Mapping[Family, int] | None = None,
 ) -> Opened:
     """A session of the PE ``peN``; its router id is 10.0.0.(N+1)."""
     router_id = bytes((10, 0, 0, int(peer[2:]) + 1))
@@ -261,4 +275,6 @@ def opened(
         asn4=asn4,
         message_size=message_size,
         enhanced_refresh=enhanced_refresh,
+        paths_sent=paths_sent or {},
+        paths_taken=paths_taken or {},
     )

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,7 +18,8 @@ from tests.scenarios.traffic.ping import INTERVAL, Ping, pinging
 from tests.scenarios.traffic.talk import Talk, talking
 from tests.support.daemons import wait_until
 from tests.support.lab import ROOT, RunningLab, Sniffer
-from vpnctl.lab import build, lifecycle
+from vpnctl.bgp.door import knock
+from vpnctl.lab import build, lifecycle, processes
 from vpnctl.lab.lab import Lab
 
 #: The paper's testbed.
@@ -77,6 +79,17 @@ class Stage(RunningLab):
             self.client.get("revisions")["revisions"][0]["at"]
         ).timestamp()
 
+    def end_sessions(self) -> None:
+        """The process that holds the BGP sessions for a controller that is gone ends, too."""
+        (socket,) = self.lab.controller_sockets().values()
+        found = knock(Path(f"{socket}.bgp"))
+        assert found is not None
+        sock, pid = found
+        holder = processes.process(pid)
+        os.kill(pid, signal.SIGKILL)
+        sock.close()
+        wait_until(lambda: processes.process(pid) != holder, "the sessions' process to end")
+
     # The routers
 
     def remotes(self, pe: str) -> set[str]:
@@ -101,6 +114,12 @@ class Stage(RunningLab):
             return bool(there) and all(entry["ifname"].startswith("vxlan") for entry in there)
 
         wait_until(away, f"{mac} to be behind another PE for {pe}")
+
+    def flows(self, pe: str, vpn: str) -> list[str]:
+        """The flows of a VPN that a PE's agent enforces."""
+        done = self.run(pe, "cat", "/run/vpnctl/pe/status.json")
+        found: list[str] = json.loads(done.stdout)["vpns"][vpn]["flows"]
+        return found
 
     def evpn_targets(self, pe: str) -> dict[str, set[str]]:
         """Route targets of the EVPN routes that an FRR PE holds, by their route distinguisher."""

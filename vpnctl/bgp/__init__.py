@@ -6,8 +6,13 @@
 - `session`: one established session: read, write, timers, back-pressure.
 - `protection`: MD5 keys and TTLs of TCP sockets.
 - `channel`: frames over a non-blocking socket.
+- `record`: what sessions have said and were told, for the next controller.
+- `door`, `controllers`: where controllers attach, and the one that is there.
+- `listeners`: the addresses where peers connect.
+- `loop`: the session process's event loop.
 - `exabgp_session`: the session process; the only module that imports ExaBGP.
-- `speaker`: the controller's side, on asyncio.
+- `process`: the session process from outside: started or found, and ended.
+- `speaker`: the controller's side, on asyncio; `events`: what it says there.
 
 Routes pass through as raw octets both ways; nothing here decodes one.
 """

@@ -22,8 +22,9 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Address, ip_address
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,8 +34,9 @@ import exabgp.version
 from exabgp.bgp.fsm import FSM
 from exabgp.bgp.message.notification import Notification, Notify
 from exabgp.bgp.message.open.asn import ASN
-from exabgp.bgp.message.open.capability import Capability
+from exabgp.bgp.message.open.capability import Capabilities, Capability
 from exabgp.bgp.message.open.capability.graceful import Graceful
+from exabgp.bgp.message.open.capability.negotiated import RequirePath
 from exabgp.bgp.message.open.capability.refresh import REFRESH
 from exabgp.bgp.message.open.holdtime import HoldTime
 from exabgp.bgp.message.open.routerid import RouterID
@@ -54,9 +56,14 @@ from exabgp.reactor.protocol import Protocol
 
 from vpnctl.bgp.channel import Channel
 from vpnctl.bgp.compat import PatchPoint, check_patch_points
-from vpnctl.bgp.loop import SessionLoop, refuse, report
+from vpnctl.bgp.controllers import Controllers
+from vpnctl.bgp.door import Door
+from vpnctl.bgp.listeners import refuse
+from vpnctl.bgp.loop import SessionLoop
 from vpnctl.bgp.outbox import Outbox
 from vpnctl.bgp.protection import sign
+from vpnctl.bgp.record import ENOUGH
+from vpnctl.bgp.report import report
 from vpnctl.bgp.session import ConnectionLost, MustNotify, PeerNotified, Session
 from vpnctl.bgp.wire import Kind, NeighborConfig, Problem, Ready, SessionClosed, SessionOpened
 from vpnctl.errors import SessionProcessError
@@ -104,6 +111,18 @@ PATCH_POINTS = (
         "check_ka_timer",
         ("self", "message", "ignore"),
         frozenset(("time", "last_read", "holdtime")),
+    ),
+    PatchPoint(
+        Capabilities,
+        "_addpath",
+        ("self", "neighbor"),
+        frozenset(("addpaths", "_ADD_PATH", "AddPath")),
+    ),
+    PatchPoint(
+        RequirePath,
+        "setup",
+        ("self", "received_open", "sent_open"),
+        frozenset(("_send", "_receive")),
     ),
     PatchPoint(Graceful, "extract", ("self",), frozenset(("restart_flag", "restart_time"))),
     PatchPoint(log, "critical", ("cls", "message", "source", "level"), frozenset(("logger",))),
@@ -225,6 +244,12 @@ class _Nothing(dict[str, Any]):
         return False
 
 
+def _path_direction(config: NeighborConfig) -> int:
+    """Send/Receive of RFC 7911 section 4: 1 for receive, 2 for send, 3 for both."""
+    send, receive = config.paths
+    return (1 if receive else 0) | (2 if send else 0)
+
+
 def build_neighbor(config: NeighborConfig) -> Neighbor:
     """The same in ExaBGP's terms.  Raises `ValueError` with a sentence for the operator."""
     if config.peer_address.version != config.local_address.version:
@@ -270,10 +295,13 @@ def build_neighbor(config: NeighborConfig) -> Neighbor:
             "route-refresh": True,
             "extended-message": True,
             "graceful-restart": config.restart_time or False,
+            "add-path": _path_direction(config),
         }
     )
     for afi, safi in config.families:
         neighbor.add_family((AFI(afi), SAFI(safi)))
+    for afi, safi in config.path_families:
+        neighbor.add_addpath((AFI(afi), SAFI(safi)))
     neighbor.api = _Nothing()
     neighbor.rib = SimpleNamespace(reset=lambda: None)
     return neighbor
@@ -494,6 +522,8 @@ class SessionPeer(Peer):  # type: ignore[misc]
             local_port=local[1],
             peer_address=ip_address(peer[0].partition("%")[0]),
             peer_port=peer[1],
+            paths_sent=_those(negotiated.families, negotiated.addpath.send),
+            paths_taken=_those(negotiated.families, negotiated.addpath.receive),
             restart_time=None if graceful is None else int(graceful.restart_time),
             restartable=tuple(sorted((int(afi), int(safi)) for afi, safi in graceful or ())),
             preserved=tuple(
@@ -504,6 +534,11 @@ class SessionPeer(Peer):  # type: ignore[misc]
                 )
             ),
         )
+
+
+def _those(families: Iterable[Any], wanted: Callable[..., bool]) -> tuple[tuple[int, int], ...]:
+    """AFI and SAFI of the families for which ``wanted`` is true."""
+    return tuple(sorted((int(afi), int(safi)) for afi, safi in families if wanted(afi, safi)))
 
 
 def _printable(text: str) -> str:
@@ -546,6 +581,9 @@ def main() -> int:
     parser.add_argument("--fd", type=int, required=True, help="socket to the controller")
     parser.add_argument("--first-session", type=int, default=1, help="number of the first session")
     parser.add_argument("--open-wait", type=int, default=30, help="seconds a peer has for its OPEN")
+    parser.add_argument("--door", type=Path, help="directory where other controllers attach")
+    parser.add_argument("--keep", type=float, default=0.0, help="seconds to wait for one")
+    parser.add_argument("--remember", type=int, default=ENOUGH, help="octets kept beside images")
     arguments = parser.parse_args()
     channel = Channel(socket.socket(fileno=arguments.fd))
     try:
@@ -558,10 +596,25 @@ def main() -> int:
     with contextlib.suppress(ValueError, OSError):
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    loop = SessionLoop(channel, SessionPeer, Listening().bind, arguments.first_session)
+    try:
+        door = Door(arguments.door) if arguments.door is not None else None
+    except OSError as error:
+        words = f"no controller could attach later: {error}"
+        hint = "choose another path with --socket, or give --keep-sessions 0"
+        channel.put(Kind.FAILED, 0, Problem("door", words, hint).to_json())
+        channel.flush()
+        return SessionProcessError.exit_code
+    loop = SessionLoop(
+        Controllers(channel, door),
+        Ready(exabgp.version.release, os.getpid()),
+        SessionPeer,
+        Listening().bind,
+        first_session=arguments.first_session,
+        keep=arguments.keep,
+        remember=arguments.remember,
+    )
     signal.signal(signal.SIGTERM, lambda *_: loop.request_stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    channel.put(Kind.READY, 0, Ready(exabgp.version.release, os.getpid()).to_json())
     loop.run()
     return 0
 

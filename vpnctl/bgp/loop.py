@@ -5,33 +5,31 @@ It knows sessions and configuration, and no ExaBGP: a `Peer` is what `exabgp_ses
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 import select
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from vpnctl.bgp.channel import Channel
-from vpnctl.bgp.messages import notification
-from vpnctl.bgp.protection import Protection, demand_near
+from vpnctl.bgp.controllers import Controllers, Welcome
+from vpnctl.bgp.listeners import Listeners, distinct
+from vpnctl.bgp.peer import Peer
+from vpnctl.bgp.record import ENOUGH, Records, pieces
+from vpnctl.bgp.report import report
 from vpnctl.bgp.session import MustNotify, Session
 from vpnctl.bgp.wire import (
     CONSUMED,
     NOTIFY,
+    REFRESH,
     WRITTEN,
     Configure,
     Configured,
     FrameError,
-    IPAddress,
     Kind,
     NeighborConfig,
     NeighborState,
     Problem,
+    Ready,
     SessionClosed,
     SessionOpened,
 )
@@ -43,77 +41,78 @@ TICK = 0.2
 CONGESTED, RELIEVED = 4 * 1024 * 1024, 1024 * 1024
 #: Seconds that the last NOTIFICATIONs have before the process ends anyway.
 STOP_TIME = 1.5
-#: Connections accepted at once from one listening socket.
-_ACCEPT_BATCH = 64
-_ANY = (IPv4Address(0), IPv6Address(0))
+#: Subtype of a ROUTE-REFRESH (RFC 7313 section 3.2).
+_END_OF_REFRESH = 2
+#: RFC 9003: what the peers are told when no controller has come in time.
+_ALONE = b"no controller came back"
 _TROUBLE = select.POLLHUP | select.POLLERR
 
 
-class Peer(Protocol):
-    """One configured peer, for the loop."""
+@dataclass(slots=True)
+class _Live:
+    """An established session.
 
-    config: NeighborConfig
-    session: Session | None
+    ``base``: octets that were written, or waited for that, when the present controller came;
+    ``told_written``: those since then that it knows of.
+    """
 
-    def interest(self) -> tuple[int, int]:
-        """File descriptor (-1 for none) and events to wait for."""
+    peer: Peer
+    session: Session
+    opened: SessionOpened
+    base: int = 0
+    told_written: int = 0
 
-    def advance(self, events: int) -> bool:
-        """Do what there is to do; True when the peer was retired and all is done."""
-
-    def accept(self, sock: socket.socket) -> None:
-        """The peer has connected."""
-
-    def retire(self, cause: MustNotify) -> None:
-        """End the session with this NOTIFICATION and never come back."""
-
-    def end_session(self, cause: MustNotify) -> None:
-        """End the session with this NOTIFICATION; another may follow."""
-
-    def abandon(self, reason: str) -> None:
-        """Drop every connection at once."""
-
-    def rekey(self, config: NeighborConfig) -> None:
-        """Go on with another key, connections included; `OSError` where that cannot be."""
+    @property
+    def written(self) -> int:
+        return max(0, self.session.outbox.written - self.base)
 
 
 class SessionLoop:
     """``build_peer`` makes a peer of its configuration, ``bind`` a listening socket; both raise
     `ValueError` or `OSError` when that cannot be.  Sessions are numbered from ``first_session``.
+    ``ready`` greets each controller.
+
+    Where other ``controllers`` may come, sessions are held up to ``keep`` seconds without one, and
+    about ``remember`` octets of them are kept beside images.
     """
 
     def __init__(
         self,
-        channel: Channel,
+        controllers: Controllers,
+        ready: Ready,
         build_peer: Callable[[NeighborConfig, SessionLoop], Peer],
         bind: Callable[[Listen], socket.socket],
+        *,
         first_session: int = 1,
+        keep: float = 0.0,
+        remember: int = ENOUGH,
     ) -> None:
         self.now = time.monotonic()
-        self._channel = channel
+        self._controllers = controllers
+        self._ready = ready
+        self._keep = keep
+        self._records = Records(self._ask, enough=remember) if controllers.open else None
         self._build_peer = build_peer
-        self._bind = bind
+        self._listeners = Listeners(bind)
         self._next_session = first_session
         self._poll = select.poll()
         self._peers: dict[str, Peer] = {}
         self._leaving: set[Peer] = set()
-        self._sessions: dict[int, tuple[Peer, Session]] = {}
-        self._listening: dict[Listen, socket.socket] = {}
-        self._accepting: dict[int, tuple[Listen, socket.socket]] = {}
-        self._protection = Protection()
+        self._sessions: dict[int, _Live] = {}
         self._masks: dict[int, int] = {}
+        self._controller_fds: set[int] = set()
         self._owners: dict[int, Peer] = {}
         self._watched: dict[Peer, int] = {}
         self._turned: set[Peer] = set()  # had a turn: what they wait for may have changed
         self._dirty: set[Peer] = set()  # have something to write since this turn began
-        self._told: dict[int, int] = {}  # octets written as last told to the controller
         self._congested = False
-        self._accept_again_at = 0.0
         self._tick_at = 0.0
         self._states: dict[str, tuple[str, str]] = {}
         self._stop_requested = False
         self._stop_at: float | None = None
-        self._controller_gone = False
+        self._alone_until: float | None = None
+        self._attached = False  # a controller has come and has not said what it wants yet
+        controllers.put(Kind.READY, 0, ready.to_json())
 
     # -- what peers call --
 
@@ -126,28 +125,55 @@ class SessionLoop:
             sock,
             message_size=opened.message_size,
             hold_time=opened.hold_time,
-            emit=lambda kind, payload: self._channel.put(kind, number, payload),
+            emit=lambda kind, payload: self._emit(kind, number, payload),
             now=self.now,
         )
         session.held = self._congested
-        self._sessions[number] = peer, session
-        self._told[number] = 0
-        self._channel.put(Kind.UP, number, opened.to_json())
+        self._sessions[number] = _Live(peer, session, opened)
+        if self._records is not None:
+            self._records.open(number)
+        self._put(Kind.UP, number, opened.to_json())
         return session
+
+    def _emit(self, kind: int, number: int, payload: bytes) -> None:
+        if self._records is not None and kind == Kind.UPDATES:
+            self._records.hear(number, payload)
+        elif self._records is not None and kind == Kind.REFRESH:
+            _, subtype, _ = REFRESH.unpack(payload)
+            if subtype == _END_OF_REFRESH:
+                self._spoil(self._records, number)
+        self._put(kind, number, payload)
+
+    def _spoil(self, records: Records, number: int) -> None:
+        """A peer has sent all its routes again: what it did not send is gone without a word."""
+        records.spoil(number)
+        if not self._controllers.present or self._attached:
+            words = "it has sent its routes anew while no controller was there"
+            self._sessions[number].peer.end_session(MustNotify(6, 4, b"", words))
+
+    def _put(self, kind: int, number: int, payload: bytes) -> None:
+        """Tell the controller, unless it hears of everything with its first configuration."""
+        if not self._attached:
+            self._controllers.put(kind, number, payload)
 
     def session_closed(self, session: Session, closed: SessionClosed) -> None:
         """Tell the controller that the session is over; frames for it are dropped from now on."""
         self._tell_written(session)
         del self._sessions[session.number]
-        del self._told[session.number]
-        self._channel.put(Kind.DOWN, session.number, closed.to_json())
+        if self._records is not None:
+            self._records.close(session.number)
+        self._put(Kind.DOWN, session.number, closed.to_json())
 
     def state(self, peer: Peer, state: str, reason: str = "") -> None:
         """Tell the controller where the peer's state machine is."""
         name = peer.config.name
         if self._peers.get(name) is peer and self._states.get(name) != (state, reason):
             self._states[name] = state, reason
-            self._channel.put(Kind.STATE, 0, NeighborState(name, state, reason).to_json())
+            self._tell_state(name)
+
+    def _tell_state(self, name: str) -> None:
+        state, reason = self._states[name]
+        self._put(Kind.STATE, 0, NeighborState(name, state, reason).to_json())
 
     # -- the loop --
 
@@ -160,9 +186,11 @@ class SessionLoop:
         if self._stop_at is not None:
             return
         self._stop_at = self.now + STOP_TIME
-        self._listen(())
+        self._controllers.close_door()
+        self._listen_at((), [])
+        alone = bytes((len(_ALONE),)) + _ALONE if self._alone_until is not None else b""
         for peer in list(self._peers.values()):
-            self._retire(peer, MustNotify(6, 2, b"", "the route server stops"))
+            self._retire(peer, MustNotify(6, 2, alone, "the route server stops"))
 
     def run(self) -> None:
         """Until `stop` is called, the controller says so, or the controller is gone."""
@@ -171,7 +199,7 @@ class SessionLoop:
                 self.stop()
             self._watch()
             if self._stop_at is not None:
-                everyone_left = not self._leaving and not self._channel.backlog
+                everyone_left = not self._leaving and not self._controllers.backlog
                 if everyone_left or self.now >= self._stop_at:
                     return
             ready = self._poll.poll(max(0.0, self._tick_at - time.monotonic()) * 1000)
@@ -182,16 +210,22 @@ class SessionLoop:
                 self._tick_at = self.now + TICK
                 for peer in [*self._peers.values(), *self._leaving]:
                     self._turn(peer, 0)
+                self._look_for_controller()
             while self._dirty:
                 self._turn(self._dirty.pop(), 0)
             self._finish_turn()
 
     def _serve(self, fd: int, events: int) -> None:
-        if fd == self._channel_fd():
+        if fd == self._controllers.fd:
             if events & (select.POLLIN | _TROUBLE):
                 self._read_controller()
-        elif fd in self._accepting:
-            self._accept(*self._accepting[fd])
+        elif fd in self._controller_fds:
+            self._welcome(fd)
+        elif fd in self._listeners.fds:
+            configs = [peer.config for peer in self._peers.values()]
+            for name, sock in self._listeners.accept(fd, configs, self.now):
+                self._peers[name].accept(sock)
+                self._turn(self._peers[name], 0)
         elif fd in self._owners:
             self._turn(self._owners[fd], events)
 
@@ -212,32 +246,31 @@ class SessionLoop:
             for peer in self._turned:
                 if peer.session is not None:
                     self._tell_written(peer.session)
-        if not self._controller_gone:
-            try:
-                self._channel.flush()
-            except OSError:
-                self._lose_controller()
-        congested = self._channel.backlog > (RELIEVED if self._congested else CONGESTED)
+        if not self._controllers.flush():
+            self._lose_controller()
+        limit = RELIEVED if self._congested else CONGESTED
+        congested = self._controllers.backlog > limit
         if congested != self._congested:
             self._congested = congested
-            for peer, session in self._sessions.values():
-                session.held = congested
-                self._turned.add(peer)
+            for live in self._sessions.values():
+                live.session.held = congested
+                self._turned.add(live.peer)
 
     def _tell_written(self, session: Session) -> None:
-        written = session.outbox.written
-        if self._told[session.number] != written:
-            self._told[session.number] = written
-            payload = WRITTEN.pack(written, time.monotonic_ns())
-            self._channel.put(Kind.WRITTEN, session.number, payload)
+        live = self._sessions[session.number]
+        written = live.written
+        if live.told_written != written:
+            live.told_written = written
+            self._put(Kind.WRITTEN, session.number, WRITTEN.pack(written, time.monotonic_ns()))
 
     # -- what is waited for --
 
-    def _channel_fd(self) -> int:
-        return -1 if self._controller_gone else self._channel.sock.fileno()
-
     def _watch(self) -> None:
         """Wait for what each peer that had a turn waits for now."""
+        masks = self._controllers.masks()
+        for fd in self._controller_fds - masks.keys():
+            self._set_mask(fd, None)
+        self._controller_fds = set(masks)
         for peer in self._turned:
             fd, mask = peer.interest()
             before = self._watched.pop(peer, -1)
@@ -249,12 +282,11 @@ class SessionLoop:
                 self._owners[fd] = peer
                 self._set_mask(fd, mask)
         self._turned.clear()
-        accept = 0 if self._congested or self.now < self._accept_again_at else select.POLLIN
-        for fd in self._accepting:
-            self._set_mask(fd, accept)
-        if not self._controller_gone:
-            wanted = select.POLLIN | (select.POLLOUT if self._channel.backlog else 0)
-            self._set_mask(self._channel_fd(), wanted)
+        held_back = self._congested or self.now < self._listeners.resume_at
+        for fd in self._listeners.fds:
+            self._set_mask(fd, 0 if held_back else select.POLLIN)
+        for fd, mask in masks.items():
+            self._set_mask(fd, mask)
 
     def _set_mask(self, fd: int, mask: int | None) -> None:
         if mask is None:
@@ -267,23 +299,76 @@ class SessionLoop:
     # -- the controller --
 
     def _lose_controller(self) -> None:
-        """Nobody is left to decide about routes: end, and let the peers know at once."""
-        self._set_mask(self._channel_fd(), None)
-        self._controller_gone = True
-        self._channel.close()
-        self.stop()
+        """Hold the sessions for another controller; where none may come, end them at once."""
+        self._controllers.lost()
+        self._attached = False
+        if self._records is None or self._stop_at is not None:
+            self.stop()
+            return
+        report(f"the controller is gone; BGP sessions are held for {self._keep:g} s")
+        self._alone_until = self.now + self._keep
+        for number in self._records.abandoned():
+            peer = self._sessions[number].peer
+            peer.end_session(MustNotify(6, 8, b"", "its routes are too many to be remembered"))
+            self._dirty.add(peer)
+
+    def _look_for_controller(self) -> None:
+        if self._controllers.present:
+            if self._records is not None:
+                self._records.look()
+        elif self._alone_until is not None and self.now >= self._alone_until:
+            report("no controller came back: the BGP sessions end")
+            self.stop()
+
+    def _welcome(self, fd: int) -> None:
+        welcome = self._controllers.serve(fd)
+        if welcome is Welcome.OUTDATED:
+            report("a controller of another version came: the BGP sessions begin anew")
+            self.stop()
+        elif welcome is Welcome.ATTACHED:
+            self._alone_until = None
+            ready = replace(self._ready, sessions=len(self._sessions))
+            self._controllers.put(Kind.READY, 0, ready.to_json())
+            self._attached = True
+
+    def _say_what_came_before(self, records: Records) -> None:
+        """Let a controller that has just come go on with every session."""
+        for name in self._peers:
+            if name in self._states:
+                self._tell_state(name)
+        held = {
+            number: live
+            for number, live in self._sessions.items()
+            if live.peer not in self._leaving
+        }
+        for number, live in held.items():
+            live.base, live.told_written = live.session.outbox.total, 0
+            self._put(Kind.HELD, number, live.opened.to_json())
+            for piece in pieces(records[number].told):
+                self._put(Kind.TOLD, number, piece)
+        # Only when all of them are known: a route of one is a route for others.
+        for number, live in held.items():
+            octets = 0
+            for piece in pieces(records[number].heard):
+                self._put(Kind.UPDATES, number, piece)
+                octets += len(piece)
+            live.session.said_anew(octets)
+            self._turned.add(live.peer)
+        self._put(Kind.RESUMED, 0, b"")
+
+    def _ask(self, number: int) -> None:
+        self._put(Kind.IMAGE, number, b"")
 
     def _read_controller(self) -> None:
+        frames = self._controllers.receive()
+        if frames is None:
+            self._lose_controller()
+            return
         try:
-            frames = self._channel.receive()
-            if frames is None:
-                self._lose_controller()
-                return
             for kind, number, payload in frames:
                 self._obey(kind, number, payload)
-        except (OSError, FrameError) as error:
-            if isinstance(error, FrameError):
-                report(f"the controller is not understood: {error}")
+        except FrameError as error:
+            report(f"the controller is not understood: {error}")
             self._lose_controller()
 
     def _obey(self, kind: int, number: int, payload: bytes) -> None:
@@ -293,17 +378,23 @@ class SessionLoop:
         if kind == Kind.STOP:
             self.stop()
             return
-        known = self._sessions.get(number)
-        if known is None:
+        live = self._sessions.get(number)
+        if live is None:
             return  # for a session that has ended meanwhile
-        peer, session = known
+        peer, session, records = live.peer, live.session, self._records
         if kind == Kind.SEND:
             session.outbox.append(payload)
+            if records is not None:
+                records.tell(number, payload)
         elif kind == Kind.CONSUMED:
             session.consumed(*CONSUMED.unpack(payload))
         elif kind == Kind.NOTIFY:
             code, subcode = NOTIFY.unpack_from(payload)
             peer.end_session(MustNotify(code, subcode, payload[NOTIFY.size :]))
+        elif records is not None and kind in (Kind.IMAGE_HEARD, Kind.IMAGE_TOLD):
+            records.imaged(number, payload, heard=kind == Kind.IMAGE_HEARD)
+        elif records is not None and kind == Kind.IMAGE_DONE:
+            records.settle(number)
         else:
             raise FrameError(f"kind {kind} is not for the session process")
         self._dirty.add(peer)
@@ -312,14 +403,14 @@ class SessionLoop:
         if self._stop_at is not None:
             return
         problems: list[Problem] = []
-        wanted = {config.name: config for config in _distinct(desired.neighbors, problems)}
+        wanted = {config.name: config for config in distinct(desired.neighbors, problems)}
         for name, peer in list(self._peers.items()):
             if name not in wanted:
                 self._retire(peer, MustNotify(6, 3, b"", "the peer was removed"))
             elif wanted[name] != peer.config:
                 self._retire(peer, MustNotify(6, 6, b"", "the peer's configuration changed"))
-        self._listen(desired.listens, problems)
-        for name in self._protect(wanted.values(), problems):
+        self._listen_at(desired.listens, problems)
+        for name in self._protect(tuple(wanted.values()), problems):
             # Better no session than one that is not protected as the operator wants it.
             if name in self._peers:
                 self._retire(self._peers[name], MustNotify(6, 5, b"", "it cannot be protected"))
@@ -335,18 +426,15 @@ class SessionLoop:
             self._peers[name] = peer
             self.state(peer, "active" if config.passive else "idle")
             self._dirty.add(peer)
-        answer = Configured(desired.serial, tuple(self._listening), tuple(problems))
-        self._channel.put(Kind.CONFIGURED, 0, answer.to_json())
+        if self._attached and self._records is not None:
+            self._attached = False
+            self._say_what_came_before(self._records)
+        answer = Configured(desired.serial, self._listeners.addresses, tuple(problems))
+        self._put(Kind.CONFIGURED, 0, answer.to_json())
 
-    def _protect(self, wanted: Iterable[NeighborConfig], problems: list[Problem]) -> list[str]:
+    def _protect(self, wanted: tuple[NeighborConfig, ...], problems: list[Problem]) -> list[str]:
         """Give the listening sockets the keys and TTLs of the peers; whom that failed for."""
-        wanted = tuple(wanted)
-        failed = self._protection.apply(
-            {
-                sock: [config for config in wanted if _reaches(config, listen)]
-                for listen, sock in self._listening.items()
-            }
-        )
+        failed = self._listeners.protect(wanted)
         for config in wanted:
             peer = self._peers.get(config.name)
             if peer is not None and peer.config.md5 != config.md5:
@@ -371,128 +459,7 @@ class SessionLoop:
         peer.retire(cause)
         self._dirty.add(peer)
 
-    def _listen(self, wanted: tuple[Listen, ...], problems: list[Problem] | None = None) -> None:
-        for listen in [listen for listen in self._listening if listen not in wanted]:
-            sock = self._listening.pop(listen)
-            self._protection.forget(sock)
-            self._set_mask(sock.fileno(), None)
-            del self._accepting[sock.fileno()]
-            sock.close()
-        for listen in dict.fromkeys(wanted):
-            if listen in self._listening:
-                continue
-            try:
-                sock = self._bind(listen)
-            except OSError as error:
-                if problems is not None:
-                    problems.append(_listen_problem(listen, error))
-                continue
-            self._listening[listen] = sock
-            self._accepting[sock.fileno()] = listen, sock
-
-    # -- connections that peers make --
-
-    def _accept(self, listen: Listen, listening: socket.socket) -> None:
-        for _ in range(_ACCEPT_BATCH):
-            try:
-                sock, remote = listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                # Most likely out of file descriptors; the connection stays in the queue.
-                report(f"cannot accept on {listen}: {error.strerror}")
-                self._accept_again_at = self.now + 1.0
-                return
-            sock.setblocking(False)
-            peer = self._peer_of(_address(remote), _address(sock.getsockname()), listen.port)
-            if peer is None:
-                refuse(sock, 6, 5)  # Connection Rejected, RFC 4486
-                continue
-            if peer.config.hops is not None:
-                try:
-                    demand_near(sock, peer.config.hops)
-                except OSError as error:
-                    report(f"{peer.config.name}: its TTL cannot be demanded: {error.strerror}")
-                    refuse(sock, 6, 5)
-                    continue
-            peer.accept(sock)
-            self._turn(peer, 0)
-
-    def _peer_of(self, remote: IPAddress, local: IPAddress, port: int) -> Peer | None:
-        for peer in self._peers.values():
-            if peer.config.peer_address == remote and _reaches(peer.config, Listen(local, port)):
-                return peer
-        return None
-
-
-def _reaches(config: NeighborConfig, listen: Listen) -> bool:
-    """Whether a peer may connect to a listening address."""
-    return config.listen_port == listen.port and (
-        config.local_address == listen.address
-        or (
-            (config.local_address in _ANY or listen.address in _ANY)
-            and config.peer_address.version == listen.address.version
-        )
-    )
-
-
-def report(line: str) -> None:
-    """One line for the operator, on stderr."""
-    text = " ".join(line.split())
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"vpnctl BGP session process: {text}\n")
-        sys.stderr.flush()
-
-
-def refuse(sock: socket.socket, code: int, subcode: int) -> None:
-    """Say why, as far as the socket takes it at once, and close."""
-    with contextlib.suppress(OSError):
-        sock.send(notification(code, subcode))
-        sock.shutdown(socket.SHUT_WR)
-    sock.close()
-
-
-def _address(pair: tuple[str, int]) -> IPAddress:
-    return ip_address(pair[0].partition("%")[0])
-
-
-def _distinct(
-    neighbors: tuple[NeighborConfig, ...], problems: list[Problem]
-) -> list[NeighborConfig]:
-    """Those that can be told apart, by name and when they connect."""
-    names: set[str] = set()
-    ends: dict[tuple[IPAddress, IPAddress, int], str] = {}
-    distinct = []
-    for config in neighbors:
-        subject = f"neighbor {config.name}"
-        end = config.peer_address, config.local_address, config.listen_port
-        if config.name in names:
-            problems.append(Problem(subject, "another neighbor has this name", "rename one"))
-        elif end in ends:
-            message = (
-                f"{config.peer_address} to {Listen(config.local_address, config.listen_port)} "
-                f"is neighbor {ends[end]} already"
-            )
-            hint = "give one of them another address or another port to connect to"
-            problems.append(Problem(subject, message, hint))
-        else:
-            distinct.append(config)
-            names.add(config.name)
-            ends[end] = config.name
-    return distinct
-
-
-_LISTEN_HINTS = {
-    errno.EADDRINUSE: "another program listens there: stop it, or choose another port or address",
-    errno.EADDRNOTAVAIL: "no interface of this machine has that address",
-    errno.EACCES: (
-        "ports below 1024 need root or CAP_NET_BIND_SERVICE: grant it to the service, "
-        "or choose a higher port"
-    ),
-}
-
-
-def _listen_problem(listen: Listen, error: OSError) -> Problem:
-    number = error.errno or 0
-    words = os.strerror(number) if number else str(error)
-    return Problem(f"listen {listen}", f"cannot listen: {words}", _LISTEN_HINTS.get(number, ""))
+    def _listen_at(self, wanted: tuple[Listen, ...], problems: list[Problem]) -> None:
+        for fd in self._listeners.close_others(wanted):
+            self._set_mask(fd, None)
+        self._listeners.open(wanted, problems)

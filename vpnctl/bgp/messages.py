@@ -7,6 +7,7 @@ and its type (1 octet).
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -119,6 +120,19 @@ def split(octets: bytes, message_size: int) -> Split:
     if run < position:
         found.append((MessageType.UPDATE, octets[run:position]))
     return Split(found, position, None)
+
+
+def cut(messages: bytes, size: int) -> Iterator[bytes]:
+    """``messages`` in pieces of whole messages, none much longer than ``size`` octets."""
+    if len(messages) <= size:
+        yield messages
+        return
+    begin = position = 0
+    while position < len(messages):
+        position += length_at(messages, position)
+        if position - begin >= size or position >= len(messages):
+            yield messages[begin:position]
+            begin = position
 
 
 def _fault(marker: bytes, length: int, kind: int, message_size: int) -> Fault | None:

@@ -49,6 +49,11 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._chunks)
 
+    @property
+    def total(self) -> int:
+        """Octets that `append` was given, but for those that `finish_with` dropped."""
+        return self.written + self.pending
+
     def append(self, octets: bytes) -> None:
         """Whole messages; the controller answers for that."""
         if octets:

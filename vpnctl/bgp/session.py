@@ -96,6 +96,11 @@ class Session:
         if self._forwarded - self._consumed <= CREDIT_LOW:
             self._throttled = False
 
+    def said_anew(self, octets: int) -> None:
+        """Another controller is given ``octets`` of UPDATES: all that came until now."""
+        self._forwarded, self._consumed = octets, 0
+        self._throttled = octets > CREDIT
+
     def read(self, now: float) -> None:
         """Read once and forward what came."""
         try:

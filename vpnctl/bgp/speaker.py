@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
-import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable
 
 from vpnctl.bgp.channel import Channel
-from vpnctl.bgp.messages import length_at
+from vpnctl.bgp.events import SpeakerEvents
+from vpnctl.bgp.messages import cut
+from vpnctl.bgp.process import HeldElsewhereError, Keep, SessionProcess, died, find, start
 from vpnctl.bgp.wire import (
     CONSUMED,
+    HELD_ELSEWHERE,
     NOTIFY,
     REFRESH,
     WRITTEN,
@@ -47,46 +46,21 @@ START_TIME, STOP_TIME = 20.0, 3.0
 BACKOFF, LONGEST_BACKOFF = 0.1, 10.0
 
 
-class SpeakerEvents(Protocol):
-    """What the controller wants to hear.  Calls come in the order of what happened.
-
-    ``session`` numbers one established session and is never used again.  An exception raised here
-    goes to the event loop's exception handler and changes nothing else.
-    """
-
-    def session_up(self, session: int, opened: SessionOpened) -> None:
-        """A session is established; `updates` and `refresh` follow."""
-
-    def session_down(self, session: int, closed: SessionClosed) -> None:
-        """The session is over; nothing more is said about it."""
-
-    def updates(self, session: int, messages: bytes) -> None:
-        """One or more whole UPDATE messages with their headers, as received."""
-
-    def refresh(self, session: int, afi: int, subtype: int, safi: int) -> None:
-        """ROUTE-REFRESH received; subtype 0 asks for the routes of that family (RFC 7313)."""
-
-    def written(self, session: int, total: int, at_ns: int) -> None:
-        """The kernel has ``total`` octets of what was sent; CLOCK_MONOTONIC in nanoseconds."""
-
-    def neighbor_state(self, name: str, state: str, reason: str) -> None:
-        """The peer's state machine moved; see `vpnctl.bgp.wire.NeighborState`."""
-
-    def process_lost(self, reason: str) -> None:
-        """The session process died and is started again; every session was reported down."""
-
-
 class Speaker:
     """BGP sessions as the controller sees them.
 
-    ``open_wait``: seconds that a peer has for its OPEN once it is connected.
+    ``open_wait``: seconds that a peer has for its OPEN once it is connected.  ``keep``: how the
+    session process outlives us, None for not at all.
     """
 
-    def __init__(self, events: SpeakerEvents, *, open_wait: int = 30) -> None:
+    def __init__(
+        self, events: SpeakerEvents, *, open_wait: int = 30, keep: Keep | None = None
+    ) -> None:
         self._events = events
         self._open_wait = open_wait
+        self._keep = keep
         self._channel: Channel | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: SessionProcess | None = None
         self._ready: asyncio.Future[Ready] | None = None
         self._frames: deque[tuple[int, int, bytes]] = deque()
         self._sessions: dict[int, SessionOpened] = {}
@@ -96,6 +70,7 @@ class Speaker:
         self._sent: dict[int, int] = {}
         self._written: dict[int, int] = {}
         self._flush_scheduled = False
+        self._drained = asyncio.Event()
         self._reading = False
         self._writing = False
         self._desired: Configure | None = None
@@ -113,6 +88,11 @@ class Speaker:
         return self._process.pid if self._process and self._channel else None
 
     @property
+    def found(self) -> bool:
+        """Whether the session process was there before us."""
+        return self._process is not None and self._process.found
+
+    @property
     def sessions(self) -> dict[int, SessionOpened]:
         """The established sessions by number."""
         return dict(self._sessions)
@@ -125,13 +105,14 @@ class Speaker:
         return self._sent.get(session, 0) - self._written.get(session, 0)
 
     async def start(self) -> Ready:
-        """Start the session process.
+        """Attach to the session process that is there, or start one.
 
-        Raises `SessionProcessError` when it does not come up, also with another ExaBGP version.
+        Sessions that are up already are told of by the first `configure`.  Raises
+        `SessionProcessError` when it does not come up, also with another ExaBGP version.
         """
         if self._keeper is not None:
             raise RuntimeError("the speaker was started before")
-        ready = await self._launch()
+        ready = await self._attach() or await self._launch()
         self._keeper = asyncio.create_task(self._keep_running(), name="bgp session process")
         return ready
 
@@ -163,13 +144,45 @@ class Speaker:
         if session not in self._sessions or not data:
             return
         self._sent[session] += len(data)
-        for piece in _pieces(data):
+        for piece in cut(data, SEND_SIZE):
             self._put(Kind.SEND, session, piece)
 
     def notify(self, session: int, code: int, subcode: int, data: bytes = b"") -> None:
         """End a session with a NOTIFICATION; `session_down` follows."""
         if session in self._sessions:
             self._put(Kind.NOTIFY, session, NOTIFY.pack(code, subcode) + data)
+
+    def image(self, session: int, piece: bytes, *, heard: bool) -> None:
+        """Some of an image that was wanted: messages that say what was heard, or told."""
+        if session in self._sessions:
+            self._put(Kind.IMAGE_HEARD if heard else Kind.IMAGE_TOLD, session, piece)
+
+    def image_done(self, session: int) -> None:
+        """All of an image was given."""
+        if session in self._sessions:
+            self._put(Kind.IMAGE_DONE, session)
+
+    async def leave(self) -> None:
+        """Let the session process go on without us, for another controller to attach to."""
+        if self._keep is None:
+            await self.stop()
+            return
+        self._stopping = True
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        process, channel = self._process, self._channel
+        if channel is not None:
+            self._flush()
+            with contextlib.suppress(TimeoutError):
+                # What was given to `send` counts as sent, whoever asks for it next.
+                await asyncio.wait_for(self._drained.wait(), STOP_TIME)
+        self._disconnect()
+        if process is not None:
+            process.forget()
+            self._process = None
+        self._answer_no_more()
 
     async def stop(self) -> None:
         """Cease to every peer and end the process; every session is reported down."""
@@ -186,40 +199,40 @@ class Speaker:
                 await self._keeper
         await self._end_process()
         self._sessions_lost("the route server stopped")
+        self._answer_no_more()
+
+    def _answer_no_more(self) -> None:
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(SessionProcessError("the BGP session process was stopped"))
 
     # ---------------------------------------------------------------------------- the process
 
-    async def _launch(self) -> Ready:
-        ours, theirs = socket.socketpair()
-        channel = Channel(ours)
-        loop = asyncio.get_running_loop()
-        command = [
-            *(sys.executable, "-m", "vpnctl.bgp.exabgp_session"),
-            *("--fd", str(theirs.fileno()), "--first-session", str(self._next_session)),
-            *("--open-wait", str(self._open_wait)),
-        ]
+    async def _attach(self) -> Ready | None:
+        """Go on with sessions that outlived another controller; None where there are none.
+
+        A process that cannot go on with us ends, or is ended.  Raises `HeldElsewhereError`.
+        """
+        process = find(self._keep) if self._keep is not None else None
+        if process is None:
+            return None
         try:
-            # In a session of its own, so that ^C in a terminal ends the controller only, which
-            # then says goodbye to the peers.
-            self._process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                env=_environment(),
-                start_new_session=True,
-            )
-        except OSError as error:
-            channel.close()
-            raise SessionProcessError(
-                f"cannot start the BGP session process: {error}",
-                hint=f"is {sys.executable} there and executable?",
-            ) from error
-        finally:
-            theirs.close()
+            return await self._greet(process)
+        except HeldElsewhereError:
+            raise
+        except SessionProcessError:
+            return None
+
+    async def _launch(self) -> Ready:
+        return await self._greet(
+            start(first_session=self._next_session, open_wait=self._open_wait, keep=self._keep)
+        )
+
+    async def _greet(self, process: SessionProcess) -> Ready:
+        """Wait until it is ready."""
+        loop = asyncio.get_running_loop()
+        channel = process.channel
+        self._process = process
         self._lost.clear()
         self._channel = channel
         self._ready = loop.create_future()
@@ -231,6 +244,11 @@ class Speaker:
             raise SessionProcessError(
                 f"the BGP session process did not come up within {START_TIME:.0f} s"
             ) from None
+        except HeldElsewhereError:
+            self._disconnect()
+            process.forget()
+            self._process = None
+            raise
         except SessionProcessError:
             await self._end_process()
             raise
@@ -243,7 +261,7 @@ class Speaker:
         while True:
             await self._lost.wait()
             status = await self._end_process()
-            reason = self._lost_reason or f"the BGP session process {_died(status)}"
+            reason = self._lost_reason or f"the BGP session process {died(status)}"
             if self._stopping:
                 return
             self._sessions_lost(reason)
@@ -268,12 +286,12 @@ class Speaker:
         if process is None:
             return None
         try:
-            # It ends by itself now that the channel is closed.
+            # It ends by itself now that the channel is closed, or it was told to stop.
             status = await asyncio.wait_for(process.wait(), STOP_TIME)
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            process.kill()
             status = await process.wait()
+        process.forget()
         self._process = None
         return status
 
@@ -297,6 +315,11 @@ class Speaker:
                     hint="its last words are on the standard error of this program",
                 )
             )
+        if self._keep is not None and self._channel is not None:
+            # It would wait for another controller.
+            with contextlib.suppress(OSError):
+                self._channel.put(Kind.STOP, 0)
+                self._channel.flush()
         self._disconnect()
         self._lost.set()
 
@@ -368,12 +391,13 @@ class Speaker:
         elif kind == Kind.REFRESH:
             if session in self._sessions:
                 self._tell(events.refresh, session, *REFRESH.unpack(payload))
-        elif kind == Kind.UP:
+        elif kind in (Kind.UP, Kind.HELD):
             opened = SessionOpened.from_json(payload)
             self._sessions[session] = opened
             self._next_session = session % 0xFFFFFFFF + 1
             self._handed_on[session] = self._sent[session] = self._written[session] = 0
-            self._tell(events.session_up, session, opened)
+            up = events.session_up if kind == Kind.UP else events.session_held
+            self._tell(up, session, opened)
         elif kind == Kind.DOWN:
             if session in self._sessions:
                 self._forget(session)
@@ -381,6 +405,14 @@ class Speaker:
         elif kind == Kind.STATE:
             moved = NeighborState.from_json(payload)
             self._tell(events.neighbor_state, moved.neighbor, moved.state, moved.reason)
+        elif kind == Kind.TOLD:
+            if session in self._sessions:
+                self._tell(events.told, session, payload)
+        elif kind == Kind.RESUMED:
+            self._tell(events.resumed)
+        elif kind == Kind.IMAGE:
+            if session in self._sessions:
+                self._tell(events.image_wanted, session)
         elif kind == Kind.CONFIGURED:
             self._answer(Configured.from_json(payload))
         elif kind == Kind.READY:
@@ -389,7 +421,9 @@ class Speaker:
         elif kind == Kind.FAILED:
             problem = Problem.from_json(payload)
             if self._ready is not None and not self._ready.done():
-                self._ready.set_exception(SessionProcessError(problem.message, hint=problem.hint))
+                elsewhere = problem.subject == HELD_ELSEWHERE
+                error = HeldElsewhereError if elsewhere else SessionProcessError
+                self._ready.set_exception(error(problem.message, hint=problem.hint))
         else:
             raise FrameError(f"kind {kind} is not for the controller")
 
@@ -437,6 +471,7 @@ class Speaker:
         except OSError:
             return  # the end is read in `_readable`, after what came before it
         writing = channel.backlog > 0
+        (self._drained.clear if writing else self._drained.set)()
         if writing != self._writing:
             self._writing = writing
             loop = asyncio.get_running_loop()
@@ -444,28 +479,3 @@ class Speaker:
                 loop.add_writer(channel.sock, self._flush)
             else:
                 loop.remove_writer(channel.sock)
-
-
-def _pieces(messages: bytes) -> Iterator[bytes]:
-    """``messages`` cut between messages so that no piece is much longer than `SEND_SIZE`."""
-    if len(messages) <= SEND_SIZE:
-        yield messages
-        return
-    begin = position = 0
-    while position < len(messages):
-        position += length_at(messages, position)
-        if position - begin >= SEND_SIZE or position >= len(messages):
-            yield messages[begin:position]
-            begin = position
-
-
-def _environment() -> dict[str, str]:
-    """Ours, without what the user has there for an ExaBGP of their own."""
-    kept = {k: v for k, v in os.environ.items() if not k.lower().startswith("exabgp")}
-    return {**kept, "EXABGP_ENVFILE": os.devnull}
-
-
-def _died(status: int | None) -> str:
-    if status is None:
-        return "is gone"
-    return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"

@@ -13,6 +13,7 @@ that has ended since is known for stale and dropped; 0 stands for none.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import struct
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ CONSUMED = struct.Struct("!Q")
 REFRESH = struct.Struct("!HBB")
 #: `Kind.NOTIFY` begins with error code and subcode (RFC 4271 section 4.5); data follows.
 NOTIFY = struct.Struct("!BB")
+#: Subject of the `Problem` that a second controller is told.
+HELD_ELSEWHERE = "controller"
 
 
 class Kind(IntEnum):
@@ -53,12 +56,21 @@ class Kind(IntEnum):
     UPDATES = 7  # whole UPDATE messages with their headers, as received
     REFRESH = 8  # `REFRESH`
     WRITTEN = 9  # `WRITTEN`: octets of SEND payload handed to the kernel
+    # the same, to a controller that goes on with sessions of another one
+    HELD = 10  # `SessionOpened`: a session that is up; TOLD and UPDATES say what came before
+    TOLD = 11  # messages that the peer was sent
+    RESUMED = 12  # everything that came before is said
+    IMAGE = 13  # asks for IMAGE_HEARD, IMAGE_TOLD, IMAGE_DONE of a session
     # controller -> session process
     CONFIGURE = 32  # `Configure`
     SEND = 33  # whole BGP messages, written in order
     NOTIFY = 34  # send this NOTIFICATION and close
     CONSUMED = 35  # octets of UPDATES payload that the controller has processed
     STOP = 36  # Cease to every peer, then end
+    ATTACH = 37  # `Attach`, the first frame of a controller that was not there from the start
+    IMAGE_HEARD = 38  # messages that say what the peer has said until now, in any pieces
+    IMAGE_TOLD = 39  # the same of what it was told
+    IMAGE_DONE = 40
 
 
 class FrameError(Exception):
@@ -181,7 +193,8 @@ class NeighborConfig(JsonValue):
     away the peer may be (RFC 5082).  ``restart_time``: seconds that the peer is to wait for us
     when we restart (RFC 4724), None for not offering that.  ``md5``: key of the TCP segments (RFC
     2385), 1 to 80 octets; another key is no other configuration, because it changes without
-    ending the session.
+    ending the session.  ``paths``: the most paths to one destination that we send and take (RFC
+    7911), 0 for not offering that, in the families ``path_families``.
     """
 
     name: str
@@ -198,8 +211,12 @@ class NeighborConfig(JsonValue):
     hops: int | None = None
     restart_time: int | None = None
     md5: bytes | None = field(default=None, repr=False, compare=False)
+    paths: tuple[int, int] = (0, 0)
+    path_families: tuple[AfiSafi, ...] = ()
 
     _READERS = {  # noqa: RUF012
+        "paths": _pair,
+        "path_families": _families,
         "md5": _octets,
         "peer_address": ip_address,
         "local_address": ip_address,
@@ -247,10 +264,21 @@ class Configured(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class Ready(JsonValue):
-    """The session process runs and waits for its first `Configure`."""
+    """The session process runs and waits for its first `Configure`.
+
+    ``sessions``: how many it has held up for the controller to go on with.
+    """
 
     exabgp: str
     pid: int
+    sessions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attach(JsonValue):
+    """A controller wants to go on with the sessions; ``version``: its `version`."""
+
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +304,8 @@ class SessionOpened(JsonValue):
     enhanced (RFC 7313).  ``restart_time``: seconds that the peer may take to restart, None where
     graceful restart (RFC 4724) was not agreed on; ``restartable``: the families of that;
     ``preserved``: those that the peer has gone on forwarding since the session before.
+    ``paths_sent`` and ``paths_taken``: families in which path identifiers stand before each NLRI
+    (RFC 7911) on our way out, and in.
     """
 
     neighbor: str
@@ -294,11 +324,15 @@ class SessionOpened(JsonValue):
     restart_time: int | None = None
     restartable: tuple[AfiSafi, ...] = ()
     preserved: tuple[AfiSafi, ...] = ()
+    paths_sent: tuple[AfiSafi, ...] = ()
+    paths_taken: tuple[AfiSafi, ...] = ()
 
     _READERS = {  # noqa: RUF012
         "families": _families,
         "restartable": _families,
         "preserved": _families,
+        "paths_sent": _families,
+        "paths_taken": _families,
         "peer_router_id": IPv4Address,
         "local_address": ip_address,
         "peer_address": ip_address,
@@ -315,3 +349,15 @@ class SessionClosed(JsonValue):
     received: tuple[int, int] | None = None
 
     _READERS = {"sent": _pair, "received": _pair}  # noqa: RUF012
+
+
+def version() -> str:
+    """A digest of everything in this module that both ends must agree on."""
+    values = (
+        *(NeighborConfig, Problem, Configure, Configured, Ready, NeighborState),
+        *(SessionOpened, SessionClosed),
+    )
+    said = [f"{kind.name}={kind.value}" for kind in Kind]
+    said += [f"{each.__name__}.{f.name}:{f.type}" for each in values for f in fields(each)]
+    said += [each.format for each in (HEADER, WRITTEN, CONSUMED, REFRESH, NOTIFY)]
+    return hashlib.sha256(" ".join(said).encode()).hexdigest()[:16]

@@ -30,11 +30,13 @@ from typing import Any, TypeVar
 
 import structlog
 
+from vpnctl.bgp.process import Keep
 from vpnctl.controller import present, views
 from vpnctl.controller.candidate import NOTHING, Applied, Candidate, from_files
 from vpnctl.controller.confirmation import Confirmation
 from vpnctl.controller.directory import AppliedFiles, PolicyDirectory, Written
 from vpnctl.controller.events import EventHub
+from vpnctl.controller.impossible import refuse_impossible
 from vpnctl.controller.peers import Peers
 from vpnctl.controller.progress import Delivery, Timeline
 from vpnctl.controller.proposals import Proposals
@@ -60,6 +62,8 @@ from vpnctl.ruleset import load
 from vpnctl.store import Revision, Store
 from vpnctl.store import Step as StoredStep
 
+__all__ = ["Controller", "Keep"]
+
 _log = structlog.get_logger()
 
 #: Who changes the policy when nobody asked: the first start and the fall-back.
@@ -84,7 +88,8 @@ class Controller(Provisioning):
     ``policies``: the operator's directory; ``store_url``: see `Store.open`; ``take_directory``:
     start with the directory as it is now instead of the applied revision; ``now`` and
     ``monotonic`` (nanoseconds) are the clocks; ``open_router`` makes sessions with routers to be
-    configured, ``patience`` is had with them.  Use from one event loop.
+    configured, ``patience`` is had with them; ``keep``: how BGP sessions outlive the controller.
+    Use from one event loop.
 
     Changes are made one after the other.  One that has begun is completed even if whoever asked
     for it goes away; one that still waits for its turn then is not begun.
@@ -100,6 +105,7 @@ class Controller(Provisioning):
         monotonic: Callable[[], int] = time.monotonic_ns,
         open_router: OpenRouter = open_by_access,
         patience: Patience | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self._directory = PolicyDirectory(policies)
         self._store_url = store_url
@@ -108,6 +114,7 @@ class Controller(Provisioning):
         self._monotonic = monotonic
         self._open_router = open_router
         self._patience = patience
+        self._keep = keep
         self._hub = EventHub(now)
         self._lock = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
@@ -115,6 +122,7 @@ class Controller(Provisioning):
         self._confirmation = Confirmation(self._fall_back, self._hub, now)
         self._mending: asyncio.Task[None] | None = None
         self._behind = False
+        self._told_doubt = ""
         self._last_change_s = 0.0
         self._troubles = {}
 
@@ -136,16 +144,20 @@ class Controller(Provisioning):
             self._open_router,
             clock=self._monotonic,
             on_unfinished=lambda: self._mend_routers(behind=False),
+            undo=self._undecide,
             patience=self._patience,
         )
         try:
             candidate = await self._take_up()
+            if candidate is not None and candidate.restores is None:
+                refuse_impossible(candidate.compiled.ruleset, self._directory.path)
             policy = candidate.compiled if candidate else self._applied.policy
             self._routers.take_up((self._applied.compiled or policy).ruleset)
             await self._routers.find_unfinished()
             self._tell_in_doubt()
             await asyncio.to_thread(self._routers.warm_up)
-            self._peers = Peers(compile_rules(policy.ruleset).rules, self._hub, self._now)
+            rules = compile_rules(policy.ruleset).rules
+            self._peers = Peers(rules, self._hub, self._now, self._keep)
             try:
                 await self._peers.start(policy.ruleset.network.controller.listen)
                 if candidate is not None:
@@ -157,7 +169,8 @@ class Controller(Provisioning):
                 self._tell_written(self._files.complete(self._applied))
                 await self._peers.configure(policy.ruleset.network)
             except BaseException:
-                await self._peers.stop()
+                # What was found here is there for the next attempt.
+                await self._peers.stop(leave=self._peers.held)
                 raise
         except BaseException:
             self._store.close()
@@ -185,9 +198,12 @@ class Controller(Provisioning):
         # The time to confirm ran out while nobody was there to fall back.
         return await self._proposals.restored(unconfirmed.parent, "auto-rollback", self._applied)
 
-    async def stop(self) -> None:
-        """Close all sessions and the store; a change that has begun is completed first."""
-        await self._peers.stop()
+    async def stop(self, *, leave: bool = False) -> None:
+        """Close all sessions and the store; a change that has begun is completed first.
+
+        ``leave``: leave the sessions to another controller, where they are kept at all.
+        """
+        await self._peers.stop(leave=leave)
         if self._mending is not None:
             self._mending.cancel()
             await asyncio.wait({self._mending})
@@ -205,16 +221,16 @@ class Controller(Provisioning):
 
     # Planning
 
-    async def plan(self, request: PlanRequest, *, routes: int = 1000) -> Plan:
-        """What a change would do; nothing is done."""
+    async def plan(self, request: PlanRequest, *, routes: int = 1000, check: bool = True) -> Plan:
+        """What a change would do; nothing is done.  ``check``: managed routers check it, too."""
         async with self._lock:
             await self._settle()
             candidate = await self._proposals.candidate(request, self._applied)
             change = self._rules_change(candidate)
             moves = self._engine.audible(self._engine.preview(change))
             shown = self._plan(self._applied, candidate, change, moves, routes)
-            work = await self._work(candidate.compiled.ruleset)
-        return await self._with_routers(shown, work)
+            work = await self._work_of(candidate)
+        return await self._with_routers(shown, work, check=check)
 
     def _rules_change(self, candidate: Candidate) -> RulesChange:
         """From the rules in force to those of a candidate."""
@@ -341,8 +357,8 @@ class Controller(Provisioning):
             begun = self._monotonic()
             change = self._rules_change(candidate)
             allocated = self._monotonic()
-            work = await self._work(candidate.compiled.ruleset)
-            heard = await self._at_routers(work) if work is not None else None
+            work = await self._work_of(candidate)
+            heard = await self._at_routers(work, candidate) if work is not None else None
             confirm_by = self._now() + timedelta(seconds=confirm_s) if confirm_s else None
             try:
                 with timeline.step("stored"):
@@ -447,8 +463,13 @@ class Controller(Provisioning):
     # Undoing
 
     async def _undo(self, number: int, reason: str) -> None:
-        """Take back a revision that the routers do not have."""
+        """Take back a revision that the routers do not have; raises `StoreError`."""
         if self._applied.number != number:
+            if await asyncio.to_thread(self._stands, number):
+                self._troubles["routers"] = (
+                    f"routers were brought back from what revision {number} gave them, on which "
+                    f"revision {self._applied.number} builds: 'vpnctl drift --fix' mends that"
+                )
             return
         _log.error("revision undone", revision=number, reason=reason)
         self._hub.tell("error", str(number), f"undone: {reason}")
@@ -460,8 +481,21 @@ class Controller(Provisioning):
             self._troubles["routers"] = (
                 f"revision {number} is in force, but routers do not have it: {error.message}"
             )
+            if isinstance(error, StoreError):
+                raise  # it is tried again, which mends no policy that has mistakes by now
         else:
+            self._troubles.pop("routers", None)
             self._routers.take_up(self._applied.policy.ruleset)
+
+    def _stands(self, number: int) -> bool:
+        """Whether nothing has brought back since what was before a revision."""
+        assert self._applied.number is not None
+        revision = self._store.revision(self._applied.number)
+        while revision.number > number and revision.parent is not None:
+            if revision.restores is not None and revision.restores < number:
+                return False
+            revision = self._store.revision(revision.parent)
+        return revision.number == number
 
     async def _put_in_force(self, candidate: Candidate, author: str) -> Revision:
         """Make a candidate the applied policy without asking routers, or waiting for peers."""

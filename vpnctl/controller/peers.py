@@ -10,16 +10,19 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from vpnctl.bgp.process import Keep
 from vpnctl.bgp.speaker import Speaker
 from vpnctl.bgp.wire import Configured, NeighborConfig, SessionClosed, SessionOpened
 from vpnctl.controller.events import EventHub, utc_text
 from vpnctl.controller.keys import Keys
 from vpnctl.controller.progress import Delivery, Heard
 from vpnctl.errors import SessionProcessError
-from vpnctl.model import Family, Guard, Listen, Network, Pe
-from vpnctl.model.family import RT_CONSTRAINT, SESSION_FAMILIES
+from vpnctl.model import AddPath, Family, Guard, Listen, Network, Pe
+from vpnctl.model.family import RT_CONSTRAINT, SESSION_FAMILIES, VPNV4, VPNV6
+from vpnctl.routing import update
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.guard import CEASE, OUT_OF_RESOURCES, TOO_MANY_ROUTES
+from vpnctl.routing.kept import Told
 from vpnctl.routing.rewrite import Rules
 from vpnctl.routing.session import Opened
 
@@ -29,6 +32,9 @@ _log = structlog.get_logger()
 _CEASE_RESET = (6, 4)
 
 _RT_CONSTRAINT = RT_CONSTRAINT.afi, RT_CONSTRAINT.safi
+
+#: Seconds that a PE has to send its routes again (RFC 7313 section 4).
+REFRESH_TIME = 600.0
 
 #: Seconds that a PE has to say which targets it wants (RFC 4684 section 6).
 INTEREST_TIME = 60.0
@@ -43,6 +49,11 @@ def _known(pairs: Iterable[tuple[int, int]]) -> frozenset[Family]:
 def _offered(pe: Pe) -> tuple[tuple[int, int], ...]:
     families = tuple((family.afi, family.safi) for family in sorted(pe.families))
     return (*families, _RT_CONSTRAINT) if pe.rt_constraint else families
+
+
+def _with_paths(pe: Pe) -> tuple[tuple[int, int], ...]:
+    """The families in which path identifiers are offered, if they are."""
+    return tuple((each.afi, each.safi) for each in (VPNV4, VPNV6) if each in pe.families)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +80,29 @@ class Held:
 class Peers:
     """Owns the session process and the engine, and carries octets from one to the other.
 
-    It hears the sessions (`vpnctl.bgp.speaker.SpeakerEvents`) and is where the engine's octets
+    It hears the sessions (`vpnctl.bgp.events.SpeakerEvents`) and is where the engine's octets
     go (`vpnctl.routing.engine.Output`).
     """
 
-    def __init__(self, rules: Rules, hub: EventHub, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        hub: EventHub,
+        now: Callable[[], datetime],
+        keep: Keep | None = None,
+    ) -> None:
         self.engine = Engine(rules, self)
         self.states: dict[str, SessionState] = {}
         self._refused: tuple[str, ...] = ()
+        self.held = False
+        self.kept_s = 0.0 if keep is None else keep.seconds
         self.listening: tuple[str, ...] = ()
         self._hub = hub
         self._now = now
-        self._speaker = Speaker(self)
+        self._speaker = Speaker(self, keep=keep)
+        #: What the peers of held sessions were told, until these are resumed.
+        self._told: dict[int, Told] = {}
+        self._imaging: set[asyncio.Task[None]] = set()
         self._router_id = b""
         self._deliveries: list[Delivery] = []
         self._expected: list[Heard] = []
@@ -104,8 +126,16 @@ class Peers:
 
         Raises `SessionProcessError`, also when one of the addresses cannot be had: a route server
         that its PEs cannot reach must not look as if it were there.
+
+        Sessions that outlived another controller are gone on with, and told of by `configure`.
         """
-        await self._speaker.start()
+        ready = await self._speaker.start()
+        self.held = self._speaker.found
+        if self.held:
+            words = f"{ready.sessions} sessions go on that another controller left"
+            self._hub.tell("session", "bgp", words)
+            _log.info("bgp", found=words)
+            return
         configured = await self._speaker.configure((), listens)
         self._take_note(configured)
         refused = [
@@ -117,12 +147,14 @@ class Peers:
                 hint=refused[0].hint,
             )
 
-    async def stop(self) -> None:
-        """End every session and the process."""
+    async def stop(self, *, leave: bool = False) -> None:
+        """End every session and the process, or leave them to another controller."""
         self._network = None
         for held in self._held.values():
             held.timer_cancel()
-        await self._speaker.stop()
+        await (self._speaker.leave() if leave else self._speaker.stop())
+        for imaging in self._imaging:
+            imaging.cancel()
 
     def follow(self, told: Iterable[str], begun_ns: int) -> Delivery:
         """Follow what was just sent to the peers named until `unfollow`."""
@@ -218,6 +250,8 @@ class Peers:
                 hops=pe.guard.hops,
                 restart_time=pe.graceful_restart or None,
                 md5=self._keys.of(pe),
+                paths=(pe.add_path.send, pe.add_path.receive),
+                path_families=_with_paths(pe),
             )
             for pe in pes
             # Without its key a session would be there for everybody.
@@ -234,41 +268,87 @@ class Peers:
             self._hub.tell("error", "bgp", problem)
             _log.error("bgp", problem=problem)
 
-    # What the sessions say (vpnctl.bgp.SpeakerEvents)
+    # What the sessions say (vpnctl.bgp.events.SpeakerEvents)
 
     def session_up(self, session: int, opened: SessionOpened) -> None:
         """A PE's session is established."""
+        self._begun(session, opened, self.engine.session_up, "established")
+
+    def session_held(self, session: int, opened: SessionOpened) -> None:
+        """A PE's session is up since another controller was there."""
+        if opened.paths_sent or opened.paths_taken:
+            # Path identifiers are of the controller that gave them.
+            self._speaker.notify(session, *_CEASE_RESET)
+            return
+        self._told[session] = Told()
+        self._begun(session, opened, self.engine.session_held, "held, and gone on with")
+
+    def _begun(
+        self, session: int, opened: SessionOpened, begin: Callable[[Opened], None], words: str
+    ) -> None:
         if opened.neighbor not in self.states or opened.neighbor in self._held:
             return  # the PE was just taken out of the policy; the session is being closed
         self.states[opened.neighbor] = SessionState("established", "", self._now())
-        families = _known(opened.families)
         with self._contained(session, opened.neighbor):
-            self.engine.session_up(
-                Opened(
-                    number=session,
-                    peer=opened.neighbor,
-                    peer_address=opened.peer_address.packed,
-                    peer_router_id=opened.peer_router_id.packed,
-                    peer_asn=opened.peer_asn,
-                    local_asn=opened.local_asn,
-                    router_id=self._router_id,
-                    families=families,
-                    asn4=opened.asn4,
-                    message_size=opened.message_size,
-                    enhanced_refresh=opened.refresh == "enhanced",
-                    refresh=opened.refresh != "absent",
-                    guard=self._guard_of(opened.neighbor),
-                    rt_constraint=_RT_CONSTRAINT in opened.families,
-                    stale_time=self._stale_time(opened),
-                    restartable=_known(opened.restartable),
-                    preserved=_known(opened.preserved),
-                )
-            )
+            begin(self._agreed(session, opened))
         if _RT_CONSTRAINT in opened.families:
             loop = asyncio.get_running_loop()
             loop.call_later(INTEREST_TIME, self.engine.interest_known, session)
-        names = ", ".join(family.name for family in sorted(families)) or "no family in common"
-        self._hub.tell("session", opened.neighbor, f"established ({names})")
+        families = sorted(_known(opened.families))
+        names = ", ".join(family.name for family in families) or "no family in common"
+        self._hub.tell("session", opened.neighbor, f"{words} ({names})")
+
+    def _agreed(self, session: int, opened: SessionOpened) -> Opened:
+        """The same for the engine."""
+        pe = self._network.pes.get(opened.neighbor) if self._network is not None else None
+        paths = AddPath() if pe is None else pe.add_path
+        return Opened(
+            number=session,
+            peer=opened.neighbor,
+            peer_address=opened.peer_address.packed,
+            peer_router_id=opened.peer_router_id.packed,
+            peer_asn=opened.peer_asn,
+            local_asn=opened.local_asn,
+            router_id=self._router_id,
+            families=_known(opened.families),
+            asn4=opened.asn4,
+            message_size=opened.message_size,
+            enhanced_refresh=opened.refresh == "enhanced",
+            refresh=opened.refresh != "absent",
+            guard=self._guard_of(opened.neighbor),
+            rt_constraint=_RT_CONSTRAINT in opened.families,
+            stale_time=self._stale_time(opened),
+            restartable=_known(opened.restartable),
+            preserved=_known(opened.preserved),
+            paths_sent=dict.fromkeys(_known(opened.paths_sent), paths.send),
+            paths_taken=dict.fromkeys(_known(opened.paths_taken), paths.receive),
+        )
+
+    def told(self, session: int, messages: bytes) -> None:
+        """What a held session's PE was told before we came."""
+        with self._contained(session):
+            self._told[session].add(messages)
+
+    def resumed(self) -> None:
+        """All that was heard in held sessions is in the tables: bring their PEs up to date."""
+        told, self._told = self._told, {}
+        for session, known in told.items():
+            with self._contained(session):
+                self.engine.resume(session, known)
+
+    def image_wanted(self, session: int) -> None:
+        """The session process wants to remember a session with fewer octets."""
+
+        async def image() -> None:
+            # Piece by piece: sessions and changes go on meanwhile.
+            for heard, piece in self.engine.image(session):
+                self._speaker.image(session, piece, heard=heard)
+                await asyncio.sleep(0)
+            self._speaker.image_done(session)
+
+        task = asyncio.get_running_loop().create_task(image())
+        self._imaging.add(task)
+        task.add_done_callback(self._imaging.discard)
 
     def session_down(self, session: int, closed: SessionClosed) -> None:
         """A PE's session ended; its routes go."""
@@ -289,6 +369,8 @@ class Peers:
 
     def updates(self, session: int, messages: bytes) -> None:
         """UPDATEs of a PE."""
+        if self._hub.macs and (known := self.engine.sessions.get(session)) is not None:
+            self._hub.routes(known.opened.peer, messages, sent=False)
         with self._contained(session):
             self.engine.updates(session, messages)
         if not self.engine.is_settled and self._all_have_said():
@@ -297,11 +379,19 @@ class Peers:
             heard.look(self.engine)
 
     def refresh(self, session: int, afi: int, subtype: int, safi: int) -> None:
-        """A PE asks for its routes again (RFC 2918); other subtypes demarcate (RFC 7313)."""
+        """A PE asks for its routes again (RFC 2918), or sends its own again (RFC 7313)."""
         family = RT_CONSTRAINT if (afi, safi) == _RT_CONSTRAINT else _FAMILY_OF.get((afi, safi))
-        if family is not None and subtype == 0:
-            with self._contained(session):
+        if family is None:
+            return
+        with self._contained(session):
+            if subtype == update.REFRESH_REQUEST:
                 self.engine.refresh(session, family)
+            elif subtype == update.BEGINNING_OF_REFRESH:
+                self.engine.refresh_begins(session, family)
+                loop = asyncio.get_running_loop()
+                loop.call_later(REFRESH_TIME, self.engine.refresh_ends, session, family)
+            elif subtype == update.END_OF_REFRESH:
+                self.engine.refresh_ends(session, family)
 
     def written(self, session: int, total: int, at_ns: int) -> None:
         """A PE's socket took ``total`` octets so far."""
@@ -345,6 +435,8 @@ class Peers:
     def send(self, session: int, octets: bytes) -> None:
         """Octets for a PE."""
         self._speaker.send(session, octets)
+        if self._hub.macs:
+            self._hub.routes(self.engine.sessions[session].opened.peer, octets, sent=True)
 
     def warn(self, session: int, words: str) -> None:
         """A PE is near a limit of its guard, or beyond it."""

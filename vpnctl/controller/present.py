@@ -13,6 +13,7 @@ from vpnctl.routing import inspect
 from vpnctl.routing.as_path import path_text
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.flowspec.originated import FlowGroup, FlowPath, path_actions
+from vpnctl.routing.flowspec.taken import TakenGroup, TakenPath
 from vpnctl.routing.nlri import to_text
 from vpnctl.routing.rewrite import Rules, sources
 from vpnctl.routing.session import Session
@@ -85,6 +86,7 @@ def peers(
                 protection=_protection(pe.guard),
                 asked=_asked(session),
                 draining=session is not None and session.draining,
+                paths=_paths(session),
             )
         )
     return tuple(found)
@@ -94,6 +96,17 @@ def _refused(session: Session | None, family: Family) -> int:
     if session is None or family.octets not in session.ledger.accounts:
         return 0
     return session.ledger.accounts[family.octets].refused
+
+
+def _paths(session: Session | None) -> tuple[str, ...]:
+    if session is None:
+        return ()
+    sent, taken = session.opened.paths_sent, session.opened.paths_taken
+    return tuple(
+        f"{family} {word} {by_family[family]}"
+        for word, by_family in (("sent", sent), ("taken", taken))
+        for family in sorted(by_family)
+    )
 
 
 def _asked(session: Session | None) -> str:
@@ -179,8 +192,8 @@ def targets(engine: Engine) -> tuple[views.Target, ...]:
                 uses.setdefault(target.octets, set()).add(f"{endpoint.member} at {endpoint.pe}")
     routes: dict[bytes, int] = {}
     for group in engine.groups.values():
-        if isinstance(group, FlowGroup):
-            continue  # nobody announced it
+        if isinstance(group, FlowGroup | TakenGroup):
+            continue  # nobody announced it, or it stands beside what was announced
         number = sum(len(path.nlris) for path in group.paths)
         for octets in group.targets:
             routes[octets] = routes.get(octets, 0) + number
@@ -204,6 +217,8 @@ def _in_vpn(rules: Rules, path: Path, vpn: str | None) -> bool:
     """Whether a path speaks for an endpoint of a VPN, or is one of its access rules."""
     if isinstance(path, FlowPath):
         return vpn in (None, path.route.vpn)
+    if isinstance(path, TakenPath):
+        return vpn in (None, path.vpn)
     return vpn is None or any(
         endpoint.vpn == vpn
         for target in path.group.targets
@@ -226,6 +241,7 @@ def _routes(
             as_path=path_text(row.path.attributes.as_path),
             status=row.status,
             actions=path_actions(row.path),
+            path_id=row.path_id,
         )
         for row in rows
         if _in_vpn(engine.rules, row.path, vpn)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
 
 from vpnctl import __version__
@@ -12,6 +12,7 @@ from vpnctl.controller.candidate import Applied, beside, from_files
 from vpnctl.controller.confirmation import Confirmation
 from vpnctl.controller.directory import PolicyDirectory
 from vpnctl.controller.events import EventHub, utc_text
+from vpnctl.controller.impossible import refuse_impossible
 from vpnctl.controller.metrics import Metrics
 from vpnctl.controller.peers import Peers
 from vpnctl.controller.routers import Routers
@@ -74,8 +75,10 @@ class Queries:
             problems=(
                 *self._peers.problems,
                 *self._troubles.values(),
+                *filter(None, [self._routers.doubt]),
                 *present.access_problems(self._engine),
             ),
+            sessions_kept_s=self._peers.kept_s,
         )
 
     async def check(self) -> tuple[views.Problem, ...]:
@@ -83,14 +86,16 @@ class Queries:
         try:
             files = self._directory.read()
             make = partial(from_files, "apply", "", files, self._applied)
-            await beside(files, self._applied, make)
+            candidate = await beside(files, self._applied, make)
+            ruleset = candidate.compiled.ruleset
+            await asyncio.to_thread(refuse_impossible, ruleset, self._directory.path)
         except PolicyError as error:
             return views.problems(error.mistakes)
         return ()
 
-    def events(self) -> AsyncIterator[views.Event]:
-        """What happens from now on."""
-        return self._hub.watch()
+    def events(self, macs: Iterable[bytes] = ()) -> AsyncIterator[views.Event]:
+        """What happens from now on; also to the EVPN routes of ``macs``, 6 octets each."""
+        return self._hub.watch(macs)
 
     def metrics(self) -> bytes:
         """Metrics in the Prometheus text format."""

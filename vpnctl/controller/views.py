@@ -218,7 +218,8 @@ class Peer:
     RFC 7606 says; ``last_error``: why the session was last lost, or the last malformed UPDATE;
     ``protection``: how its TCP connection is protected; ``asked``: which targets it wants (RFC
     4684), empty where it is sent everything that it may have; ``draining``: its routes are the last
-    choice (RFC 8326).  A session in state ``held`` was shut
+    choice (RFC 8326); ``paths``: families in which it is told, or tells, several paths to one
+    destination (RFC 7911).  A session in state ``held`` was shut
     down by its guard.
     """
 
@@ -241,6 +242,7 @@ class Peer:
     asked: str = ""
     draining: bool = False
     refused_flows: int = 0
+    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +313,8 @@ class Route:
 
     ``peer``: whose RIB; ``source``: the PE it was heard from or, of a flow route of our own, the
     place of its access rule; ``status``: for an Adj-RIB-In ``accepted`` or why not, for an
-    Adj-RIB-Out ``sent`` or what it waits for; ``actions``: what a flow route does to a packet.
+    Adj-RIB-Out ``sent`` or what it waits for; ``actions``: what a flow route does to a packet;
+    ``path_id``: its path identifier, where the session has such (RFC 7911).
     """
 
     peer: str
@@ -324,6 +327,7 @@ class Route:
     as_path: str
     status: str
     actions: tuple[str, ...] = ()
+    path_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,3 +385,5 @@ class Status:
     routes: int
     listening: tuple[str, ...]
     problems: tuple[str, ...]
+    #: Seconds for which BGP sessions outlive the controller, 0 for not at all.
+    sessions_kept_s: float = 0.0

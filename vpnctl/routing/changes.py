@@ -6,15 +6,18 @@ The same moves are shown by a plan and sent by an apply, so that what was previe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from vpnctl.model import Family
-from vpnctl.routing.best_path import best
+from vpnctl.routing.best_path import leading
 from vpnctl.routing.membership import Membership, restricted
 from vpnctl.routing.nlri import distinguisher
 from vpnctl.routing.rewrite import Rules, RulesChange, Verdict, rewrite
 from vpnctl.routing.table import Entry, LocRib, Path, TargetGroup, candidates
+
+#: (PE, family) -> the most paths to one destination, where the PE is told several (RFC 7911).
+Plural = Mapping[tuple[str, Family], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,15 @@ class Move(NamedTuple):
 class Sight:
     """Rules and verdicts at one moment: before or after a change.
 
-    ``verdicts`` holds those that differ from what the groups themselves say.
+    ``verdicts`` holds those that differ from what the groups themselves say; ``decided``: which
+    paths go first, by whose the route distinguisher is, how many, and among which.
     """
 
     rules: Rules
     verdicts: Mapping[TargetGroup, Verdict]
+    decided: dict[tuple[object, ...], list[Path]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def of(self, path: Path) -> Mapping[str, tuple[bytes, ...]]:
         """PE -> targets with which it may have the routes of a path."""
@@ -57,11 +64,27 @@ class Sight:
     def pick(self, peer: str, entry: Entry | None, family: Family, key: bytes) -> Path | None:
         """The path that a peer is to have for a key, if any."""
         visible = [path for path in candidates(entry) if peer in self.of(path)]
-        if not visible:
-            return None
-        if len(visible) == 1:
-            return visible[0]
-        return best(visible, self.rules.owners.get(distinguisher(family, key)))
+        if len(visible) < 2:
+            return visible[0] if visible else None
+        return self._leading(visible, family, key, 1)[0]
+
+    def leading(
+        self, peer: str, entry: Entry | None, family: Family, key: bytes, most: int
+    ) -> list[Path]:
+        """The paths that a peer is to have for a key: the best ones, at most so many."""
+        visible = [path for path in candidates(entry) if peer in self.of(path)]
+        if len(visible) <= most:
+            return visible
+        return self._leading(visible, family, key, most)
+
+    def _leading(self, visible: list[Path], family: Family, key: bytes, most: int) -> list[Path]:
+        """Decided once for all peers, and keys, of which the same is to be said."""
+        owner = self.rules.owners.get(distinguisher(family, key))
+        question = owner, most, *visible
+        found = self.decided.get(question)
+        if found is None:
+            found = self.decided[question] = leading(visible, most, owner)
+        return found
 
 
 def shifts(
@@ -125,15 +148,38 @@ def _plain_moves(shift: Shift, ribs: Mapping[Family, LocRib]) -> Iterator[Move]:
 
 
 def _contested_moves(
-    family: Family, key: bytes, entry: Entry, before: Sight, after: Sight
+    family: Family, key: bytes, entry: Entry, before: Sight, after: Sight, plural: Plural
 ) -> Iterator[Move]:
-    """Moves of a route that several PEs announce: another one of them may be best now."""
+    """Moves of a route to which there are several paths: another one may be best now."""
     paths = candidates(entry)
     for peer in sorted({peer for path in paths for peer in (*before.of(path), *after.of(path))}):
+        most = plural.get((peer, family))
+        if most is not None:
+            yield from _moves_of_paths(peer, family, key, entry, before, after, most)
+            continue
         old_path = before.pick(peer, entry, family, key)
         new_path = after.pick(peer, entry, family, key)
         old = None if old_path is None else (old_path, before.of(old_path)[peer])
         new = None if new_path is None else (new_path, after.of(new_path)[peer])
+        if old != new:
+            yield Move(peer, family, old, new, (key,))
+
+
+def _moves_of_paths(
+    peer: str,
+    family: Family,
+    key: bytes,
+    entry: Entry,
+    before: Sight,
+    after: Sight,
+    most: int,
+) -> Iterator[Move]:
+    """The same for a peer that is told several paths, each of which is a route of its own."""
+    had = before.leading(peer, entry, family, key, most)
+    has = after.leading(peer, entry, family, key, most)
+    for path in dict.fromkeys((*has, *had)):
+        old = (path, before.of(path)[peer]) if path in had else None
+        new = (path, after.of(path)[peer]) if path in has else None
         if old != new:
             yield Move(peer, family, old, new, (key,))
 
@@ -143,6 +189,7 @@ def moves(
     shifted: tuple[Shift, ...],
     rules: Rules,
     ribs: Mapping[Family, LocRib],
+    plural: Plural,
 ) -> tuple[Move, ...]:
     """Every route that changes at any PE when the rules do, whether its session is up or not."""
     before = Sight(rules, {})
@@ -162,5 +209,5 @@ def moves(
             key for key in rib.contested if distinguisher(family, key) in change.distinguishers
         )
         for key in sorted(keys):
-            found += _contested_moves(family, key, rib.entries[key], before, after)
+            found += _contested_moves(family, key, rib.entries[key], before, after, plural)
     return tuple(found)

@@ -7,14 +7,15 @@ routes wait in its backlog, and their state is looked up when there is room agai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby, islice
 from typing import Protocol
 
 from vpnctl.model import Family
 from vpnctl.routing import update
 from vpnctl.routing.changes import Move, Sight
-from vpnctl.routing.parcel import Batch, Parcel
+from vpnctl.routing.parcel import Batch, Parcel, Recall, withdrawal
+from vpnctl.routing.path_ids import PATH_ID_OCTETS
 from vpnctl.routing.session import FullTable, Session
 from vpnctl.routing.table import Entry, LocRib, Path, Tables, TargetGroup, candidates
 
@@ -65,7 +66,7 @@ class Delivery:
 
     def _flush(self, rib: LocRib) -> None:
         come: dict[TargetGroup, list[Parcel]] = {}
-        gone: dict[TargetGroup, list[bytes]] = {}
+        gone: dict[TargetGroup, tuple[list[bytes], list[Path]]] = {}
         for (old, new), every in _alike(rib).items():
             if old is None and isinstance(new, Path) and len(every) <= _STEP:
                 # Nearly every change: a route comes, and one PE has it.
@@ -82,36 +83,54 @@ class Delivery:
                         keys = [key for key in keys if (key, new) in rib.relabelled]
                     elif old.identity == new.identity and old.group is new.group:
                         # A PE has restarted, and announces what was stale.
-                        keys = [key for key in keys if rib.gone.get(key) != new.nlris[key]]
+                        gone_nlri = rib.gone.get
+                        keys = [k for k in keys if gone_nlri(k) != new.nlris[k] or k in rib.plural]
                     if keys:
                         self._tell_changed(rib, old, new, keys)
                 elif new is not None:
                     if new.group.verdict.sent:
                         come.setdefault(new.group, []).append(Parcel(new, keys))
                 elif old is not None:
-                    gone.setdefault(old.group, []).extend(keys)
+                    leaving = gone.setdefault(old.group, ([], []))
+                    leaving[0].extend(keys)
+                    leaving[1].extend([old] * len(keys))
         for group, parcels in come.items():
             listening = self._listening(group)
             for at in range(0, len(parcels), _PARCELS_STEP):
                 batch = Batch(parcels[at : at + _PARCELS_STEP])
                 for session, targets in listening:
                     self._give(session, batch, targets, had=False)
-        for group, every in gone.items():
-            for session, _ in self._listening(group):
-                for at in range(0, len(every), _STEP):
-                    keys = every[at : at + _STEP]
-                    self._take_back(session, rib.family, keys, [rib.gone[key] for key in keys])
+        for group, (every, paths) in gone.items():
+            listening = self._listening(group)
+            for at in range(0, len(every), _STEP):
+                keys = every[at : at + _STEP]
+                nlris = [rib.gone[key] for key in keys]
+                recall = Recall(rib.family, keys, nlris, paths[at : at + _STEP])
+                for session, _ in listening:
+                    self._take_back(session, recall)
 
     def _tell_changed(self, rib: LocRib, old: Path, new: Path, keys: list[bytes]) -> None:
         """Tell of routes that one PE announces and one announced before."""
         before, after = old.group.verdict.sent, new.group.verdict.sent
         batch = Batch([Parcel(new, keys)])
+        beside: frozenset[Session] | set[Session] = frozenset()
+        if old.peer != new.peer or old.slot != new.slot:
+            # To who is told path identifiers it is another route.
+            listening = self._listening(old.group)
+            beside = {each for each, _ in listening if rib.family in each.opened.paths_sent}
         for session, targets in self._listening(new.group):
-            self._give(session, batch, targets, had=session.opened.peer in before)
-        for session, _ in self._listening(old.group):
-            if session.opened.peer not in after:
-                told = [_told(rib, old, key) for key in keys]
-                self._take_back(session, rib.family, keys, told)
+            had = session.opened.peer in before and session not in beside
+            self._give(session, batch, targets, had=had)
+        leaving = [
+            each
+            for each, _ in self._listening(old.group)
+            if each.opened.peer not in after or each in beside
+        ]
+        if leaving:
+            nlris = [_told(rib, old, key) for key in keys]
+            recall = Recall(rib.family, keys, nlris, [old] * len(keys))
+            for session in leaving:
+                self._take_back(session, recall)
 
     def _listening(self, group: TargetGroup) -> list[tuple[Session, bytes]]:
         """The sessions that are to have the routes of a group, with their targets in a row."""
@@ -131,27 +150,58 @@ class Delivery:
             session = self._by_peer.get(peer)
             if session is None or rib.family not in session.opened.families:
                 continue
+            most = session.opened.paths_sent.get(rib.family)
+            if most is not None:
+                for key in keys:
+                    had = sight.leading(peer, old, rib.family, key, most)
+                    has = sight.leading(peer, new, rib.family, key, most)
+                    self._tell_paths(session, sight, key, had, has)
+                continue
             for key in keys:
                 was, now = (sight.pick(peer, entry, rib.family, key) for entry in (old, new))
                 if now is None:
                     if was is not None:
-                        self._take_back(session, rib.family, [key], [_told(rib, was, key)])
+                        recall = Recall(rib.family, [key], [_told(rib, was, key)], [was])
+                        self._take_back(session, recall)
                 elif now is not was or (key, now) in rib.relabelled:
                     batch = Batch([Parcel(now, [key])])
                     targets = b"".join(sight.of(now)[peer])
                     self._give(session, batch, targets, had=was is not None)
 
+    def _tell_paths(
+        self, session: Session, sight: Sight, key: bytes, had: list[Path], has: list[Path]
+    ) -> None:
+        """Tell a peer that is told path identifiers which paths to one destination it has now."""
+        before = {path.path_id: path for path in had}
+        now = {path.path_id for path in has}
+        for path in has:
+            known = before.get(path.path_id)
+            if known is not path or (key, path) in path.rib.relabelled:
+                targets = b"".join(sight.of(path)[session.opened.peer])
+                batch = Batch([Parcel(path, [key])])
+                self._give(session, batch, targets, had=known is not None)
+        for path in had:
+            if path.path_id not in now:
+                recall = Recall(path.family, [key], [_told(path.rib, path, key)], [path])
+                self._take_back(session, recall)
+
     def tell_moves(self, moves: Iterable[Move]) -> None:
         """Tell peers, whose sessions are up, what a change of the rules moves."""
         # Moves of one path share one tuple of keys, so its identity stands for it.
         parcels: dict[tuple[Path, int], Parcel] = {}
+        recalls: dict[tuple[Path, int], Recall] = {}
+        batch: Batch | None = None
         for (peer, family, targets, had), alike in groupby(moves, _recipient):
             session = self._by_peer[peer]
             if targets is None:
                 for _, _, old, _, keys in alike:
                     if old is not None:
-                        told = [old[0].nlris[key] for key in keys]
-                        self._take_back(session, family, keys, told)
+                        recall = recalls.get((old[0], id(keys)))
+                        if recall is None:
+                            nlris = [old[0].nlris[key] for key in keys]
+                            recall = Recall(family, keys, nlris, [old[0]] * len(keys))
+                            recalls[old[0], id(keys)] = recall
+                        self._take_back(session, recall)
                 continue
             while some := list(islice(alike, _PARCELS_STEP)):
                 together = []
@@ -161,7 +211,10 @@ class Delivery:
                     if parcel is None:
                         parcel = parcels[new[0], id(keys)] = Parcel(new[0], keys)
                     together.append(parcel)
-                self._give(session, Batch(together), b"".join(targets), had=had)
+                if batch is None or batch.parcels != together:
+                    # Mostly the next peer gets what the one before got.
+                    batch = Batch(together)
+                self._give(session, batch, b"".join(targets), had=had)
         self._send_out()
 
     # -- one peer ------------------------------------------------------------------------------
@@ -176,39 +229,37 @@ class Delivery:
             return
         family = batch.family
         for parcel in batch.parcels:
-            for key, nlri in zip(parcel.keys, parcel.nlris, strict=True):
-                session.defer(family, key, nlri if had else None, gone=False)
+            places = session.places(parcel.path, parcel.keys)
+            for place, nlri in zip(places, parcel.nlris, strict=True):
+                session.defer(family, place, nlri if had else None, gone=False)
 
     def _announce(self, session: Session, batch: Batch, targets: bytes, *, had: bool) -> int:
         """Tell a peer of a batch, which then waits for nothing any more; how many octets."""
         before = session.sent_octets
-        sheet = batch.sheet(session.kind, len(targets))
+        sheet = batch.sheet(session.kind_for(batch.family), len(targets))
         if session.backlog_size:
             for parcel in batch.parcels:
-                session.told(batch.family, parcel.keys)
+                session.told(batch.family, session.places(parcel.path, parcel.keys))
         self._queue(session, sheet.filled(targets), sheet.updates)
         if sheet.withheld:
             session.oversized += len(sheet.withheld)
             session.last_error = "attributes too long for this peer's messages; routes withheld"
             if had:
                 # What cannot be told must not stay as it was (RFC 8654 section 5).
-                self._withdraw(session, batch.family, sheet.withheld)
+                size = session.kind.message_size
+                self._queue(session, *withdrawal(batch.family, sheet.withheld, size))
         return session.sent_octets - before
 
-    def _take_back(
-        self, session: Session, family: Family, keys: Sequence[bytes], told: Sequence[bytes]
-    ) -> None:
+    def _take_back(self, session: Session, recall: Recall) -> None:
         """Withdraw routes from a peer, or put it off while the peer reads slowly."""
+        kind = session.kind_for(recall.family)
         if session.has_room:
-            session.told(family, keys)
-            self._withdraw(session, family, told)
+            if session.backlog_size:
+                session.told(recall.family, recall.places(kind))
+            self._queue(session, *recall.messages(kind))
             return
-        for key, nlri in zip(keys, told, strict=True):
-            session.defer(family, key, nlri, gone=True)
-
-    def _withdraw(self, session: Session, family: Family, nlris: Sequence[bytes]) -> None:
-        messages = list(update.withdraw(family, nlris, session.kind.message_size))
-        self._queue(session, b"".join(messages), len(messages))
+        for place, nlri in zip(recall.places(kind), recall.nlris, strict=True):
+            session.defer(recall.family, place, nlri, gone=True)
 
     def _queue(self, session: Session, messages: bytes, count: int) -> None:
         """Put ``count`` messages on their way to a peer."""
@@ -259,15 +310,22 @@ class Delivery:
         sight = Sight(self._tables.rules, {})
         entries = self._tables.ribs[family].entries
         peer = session.opened.peer
+        most = session.opened.paths_sent.get(family)
         gone: list[bytes] = []
         alike: dict[tuple[Path, bool], list[bytes]] = {}
-        for key, told in session.next_waiting(family, _BACKLOG_STEP):
-            path = sight.pick(peer, entries.get(key), family, key)
+        for place, told in session.next_waiting(family, _BACKLOG_STEP):
+            if most is None:
+                key, path_id = place, b""
+                path = sight.pick(peer, entries.get(key), family, key)
+            else:
+                key, path_id = place[PATH_ID_OCTETS:], place[:PATH_ID_OCTETS]
+                paths = sight.leading(peer, entries.get(key), family, key, most)
+                path = next((each for each in paths if each.path_id == path_id), None)
             if path is not None:
                 alike.setdefault((path, told is not None), []).append(key)
             elif told is not None:
-                gone.append(told)
-        self._withdraw(session, family, gone)
+                gone.append(path_id + told)
+        self._queue(session, *withdrawal(family, gone, session.kind.message_size))
         for (path, had), keys in alike.items():
             batch = Batch([Parcel(path, keys)])
             self._announce(session, batch, b"".join(sight.of(path)[peer]), had=had)
@@ -312,7 +370,7 @@ class Delivery:
                     targets = group.verdict.sent.get(peer)
                     if targets is None:
                         break
-                    keys = self._of_full_table(path, peer, some)
+                    keys = self._of_full_table(path, session, some)
                     if keys:
                         batch = Batch([Parcel(path, keys)])
                         octets += self._announce(session, batch, b"".join(targets), had=True)
@@ -322,19 +380,20 @@ class Delivery:
         session.loading.discard(family)
         self._queue(session, b"".join(end), len(end))
 
-    def _of_full_table(self, path: Path, peer: str, keys: list[bytes]) -> list[bytes]:
+    def _of_full_table(self, path: Path, session: Session, keys: list[bytes]) -> list[bytes]:
         """Those keys of a path that a peer is to have from it."""
         rib, nlris = path.rib, path.nlris
         if not rib.contested:
             return [key for key in keys if key in nlris]
         sight = Sight(self._tables.rules, {})
+        peer, most = session.opened.peer, session.opened.paths_sent.get(rib.family, 1)
         return [
             key
             for key in keys
             if key in nlris
             and (
                 key not in rib.contested
-                or sight.pick(peer, rib.entries[key], rib.family, key) is path
+                or path in sight.leading(peer, rib.entries[key], rib.family, key, most)
             )
         ]
 

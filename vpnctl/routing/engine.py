@@ -12,7 +12,8 @@ is never stored, because it follows:
 
     for each key, the best of the paths that the rules let the peer hear, with its new targets.
 
-Flow routes of our own follow from the rules alone, and stand in the tables beside the others.
+Flow routes of our own follow from the rules alone, and those that PEs are trusted with from what
+they announce; both stand in the tables beside the others.
 
 Every change is the difference between that function before and after, so what peers hold equals
 what a computation from scratch would give them, whatever happened in between.
@@ -20,17 +21,19 @@ what a computation from scratch would give them, whatever happened in between.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from vpnctl.model import Family, Guard
 from vpnctl.model.family import RT_CONSTRAINT
 from vpnctl.routing import update
-from vpnctl.routing.changes import Move, Shift, interest_shifts, moves, shifts
+from vpnctl.routing.changes import Move, Plural, Shift, Sight, interest_shifts, moves, shifts
 from vpnctl.routing.delivery import Delivery, Output
 from vpnctl.routing.flowspec.originated import FlowPath, Originated
 from vpnctl.routing.flowspec.routes import FlowRoute
+from vpnctl.routing.flowspec.taken import Taken
 from vpnctl.routing.intake import Intake
+from vpnctl.routing.kept import Told, heard_image, in_steps, superfluous, told_image
 from vpnctl.routing.membership import default_request
 from vpnctl.routing.rewrite import Rules, RulesChange
 from vpnctl.routing.session import Opened, Session
@@ -50,7 +53,7 @@ class Engine:
     """All routes of all PEs, and who hears which of them with which targets.
 
     ``sessions``: by number; ``by_peer``: by the name of the PE; ``stale``: routes that stay while
-    their PE restarts (RFC 4724), by its name.
+    their PE restarts (RFC 4724), by its name; ``taken``: flow routes of PEs trusted with them.
     """
 
     def __init__(self, rules: Rules, output: Output) -> None:
@@ -62,8 +65,11 @@ class Engine:
         self._output = output
         self._tables = Tables(rules)
         self._originated = Originated(self._tables)
+        self.taken = Taken(self._tables)
         self._intake = Intake(self._tables)
-        self._delivery = Delivery(self._tables, self.by_peer, output)
+        #: The sessions that are told of changes; see `session_held`.
+        self._hearing: dict[str, Session] = {}
+        self._delivery = Delivery(self._tables, self._hearing, output)
 
     @property
     def rules(self) -> Rules:
@@ -96,27 +102,73 @@ class Engine:
 
         An earlier session of the same PE ends, as its router has forgotten it.
         """
-        earlier = self.by_peer.get(opened.peer)
-        if earlier is not None:
-            self.session_down(earlier.opened.number, restarting=True)
-        session = Session(opened)
-        session.draining = opened.peer in self._draining
+        session = self._begin(opened)
         stale = self.stale.pop(opened.peer, None)
         if stale is not None:
             session.stale = stale.paths
             self._sweep(session, session.opened.families - opened.preserved)
-        self.sessions[opened.number] = session
-        self.by_peer[opened.peer] = session
+        self._hearing[opened.peer] = session
         if session.membership is not None:
-            self._tables.interests[opened.peer] = session.membership
-            _put_in_force(self._interest_shifts(opened.peer))
             self._ask_for_everything(session)
             if opened.stale_time:
                 return  # it sends End-of-RIB: until then it may not have said what it wants
             session.membership.complete = True
         self._send_everything(session)
 
+    def _begin(self, opened: Opened) -> Session:
+        earlier = self.by_peer.get(opened.peer)
+        if earlier is not None:
+            self.session_down(earlier.opened.number, restarting=True)
+        session = Session(opened)
+        session.draining = opened.peer in self._draining
+        self.sessions[opened.number] = session
+        self.by_peer[opened.peer] = session
+        if session.membership is not None:
+            self._tables.interests[opened.peer] = session.membership
+            _put_in_force(self._interest_shifts(opened.peer))
+        return session
+
+    def session_held(self, opened: Opened) -> None:
+        """Go on with a session that is up since another engine: `updates` say what it heard.
+
+        Its peer is told nothing before `resume`, since it has what it was told then.
+        """
+        self._begin(opened)
+
+    def resume(self, number: int, told: Told) -> None:
+        """Everything was said that was heard in held sessions: bring one peer up to date.
+
+        ``told``: what it was told; what of it it is not to have any more is taken back first.
+        """
+        session = self.sessions.get(number)
+        if session is None:
+            return
+        self._hearing[session.opened.peer] = session
+        sight = Sight(self.rules, {})
+        for message in superfluous(session, told.routes, sight, self.ribs):
+            self._delivery.say(session, message)
+        membership = session.membership
+        if membership is not None:
+            self._ask_for_everything(session)
+            if session.opened.stale_time and not membership.complete:
+                return
+            membership.complete = True
+        self._send_everything(session)
+
+    def image(self, number: int) -> Iterator[tuple[bool, bytes]]:
+        """What a session's peer has said (True) and was told (False), for another engine.
+
+        UPDATEs, piece by piece; routes may change between two of them.
+        """
+        session = self.sessions.get(number)
+        if session is not None:
+            yield from ((True, piece) for piece in in_steps(heard_image(session)))
+            groups = self._tables.groups.values()
+            yield from ((False, piece) for piece in in_steps(told_image(session, groups)))
+
     def _send_everything(self, session: Session) -> None:
+        if self._hearing.get(session.opened.peer) is not session:
+            return
         for family in sorted(session.opened.families):
             now = self._settled or not session.opened.stale_time
             end = [update.end_of_rib(family)] if now else []
@@ -139,7 +191,7 @@ class Engine:
         if self._settled:
             return
         self._settled = True
-        for session in self.sessions.values():
+        for session in self._hearing.values():
             waiting = session.membership is not None and not session.membership.complete
             if session.opened.stale_time and not waiting:
                 for family in sorted(session.opened.families):
@@ -170,7 +222,7 @@ class Engine:
         membership.changed = False
         shifted = self._interest_shifts(peer)
         nothing = RulesChange(self.rules, frozenset(), frozenset(), ())
-        told = self.audible(moves(nothing, shifted, self.rules, self.ribs))
+        told = self.audible(moves(nothing, shifted, self.rules, self.ribs, self._plural()))
         _put_in_force(shifted)
         self._delivery.tell_moves(told)
 
@@ -185,13 +237,14 @@ class Engine:
             return
         opened = session.opened
         del self.by_peer[opened.peer]
+        self._hearing.pop(opened.peer, None)
         if self._tables.interests.pop(session.opened.peer, None) is not None:
             _put_in_force(self._interest_shifts(session.opened.peer))
         kept = opened.restartable if restarting and opened.stale_time else frozenset()
         left = self._intake.forget(session, kept)
         if left:
             self.stale[opened.peer] = Stale(number, left)
-        self._delivery.flush()
+        self._flush()
 
     def stale_expired(self, peer: str, number: int) -> None:
         """Wait no longer for a PE to announce anew what session ``number`` had."""
@@ -199,7 +252,7 @@ class Engine:
         if stale is not None and stale.number == number:
             del self.stale[peer]
             self._intake.take_out(stale.paths)
-            self._delivery.flush()
+            self._flush()
         session = self.by_peer.get(peer)
         if session is not None and session.stale:
             self._sweep(session, session.opened.families)
@@ -216,14 +269,19 @@ class Engine:
         session = self.by_peer.get(peer)
         if session is not None and session.draining != draining:
             self._intake.drain(session, draining)
-            self._delivery.flush()
+            self._flush()
 
     def _sweep(self, session: Session, families: Container[Family]) -> None:
         """Take out what is still stale of some families."""
         paths = {path for path in session.stale if path.family in families}
         session.stale -= paths
+        for path in paths:
+            slots = session.slots.get(path.rib.octets)
+            if slots is not None:
+                for key in path.nlris:
+                    slots.free(key, path.slot)
         self._intake.take_out(paths)
-        self._delivery.flush()
+        self._flush()
 
     def refresh(self, number: int, family: Family) -> None:
         """Answer a ROUTE-REFRESH: send the family's full table again (RFC 2918, RFC 7313)."""
@@ -232,12 +290,30 @@ class Engine:
             self._ask_for_everything(session)
         if session is None or family not in session.opened.families:
             return
+        if self._hearing.get(session.opened.peer) is not session:
+            return  # it is sent everything soon
         begin: list[bytes] = []
         end: list[bytes] = []
         if session.opened.enhanced_refresh:
             begin = [update.route_refresh(family, update.BEGINNING_OF_REFRESH)]
             end = [update.route_refresh(family, update.END_OF_REFRESH)]
         self._delivery.begin_full_table(session, family, begin, end)
+
+    def refresh_begins(self, number: int, family: Family) -> None:
+        """A peer announces a family's routes anew, from here on to `refresh_ends` (RFC 7313)."""
+        session = self.sessions.get(number)
+        if session is not None and family in session.opened.families:
+            session.refreshing.add(family)
+            session.end_of_rib.discard(family)
+            self._intake.expect_anew(session, family)
+
+    def refresh_ends(self, number: int, family: Family) -> None:
+        """What a peer has not announced anew since `refresh_begins` counts as withdrawn."""
+        session = self.sessions.get(number)
+        if session is not None and family in session.refreshing:
+            session.refreshing.discard(family)
+            session.end_of_rib.add(family)
+            self._sweep(session, {family})
 
     def written(self, number: int, total: int) -> None:
         """Take note that a peer's socket took ``total`` octets so far; send what waited."""
@@ -247,6 +323,11 @@ class Engine:
         session.written_octets = total
         if session.waiting:
             self._delivery.work(session)
+
+    def _flush(self) -> None:
+        """Tell everybody what follows from what changed in the tables."""
+        self.taken.follow()
+        self._delivery.flush()
 
     # -- routes ----------------------------------------------------------------------------------
 
@@ -265,7 +346,7 @@ class Engine:
             # Whatever a PE says must not cost another PE its routes.
             self._reset(session, update.SessionResetError(3, 0, f"a defect: {error!r}"))
         else:
-            self._delivery.flush()
+            self._flush()
             if session.ledger.notices:
                 self._warn(session)
             membership = session.membership
@@ -284,7 +365,7 @@ class Engine:
         if session is None or session.ledger.guard == guard:
             return
         again = self._intake.regard(session, guard)
-        self._delivery.flush()
+        self._flush()
         if again:
             self.ask_again(session)
 
@@ -315,22 +396,34 @@ class Engine:
             shifts(change, self._tables.groups_of, self._tables.interests),
             self.rules,
             self.ribs,
+            self._plural(),
         )
-        return reflected + self._originated.moves(change)
+        taken = self.taken.moves(self.taken.planned(change))
+        return reflected + self._originated.moves(change) + taken
+
+    def _plural(self) -> Plural:
+        return {
+            (name, family): most
+            for name, session in self.by_peer.items()
+            for family, most in session.opened.paths_sent.items()
+        }
 
     def audible(self, moves: Iterable[Move]) -> tuple[Move, ...]:
         """Those moves of which a peer can be told now: its session is up, with that family."""
-        families = {name: session.opened.families for name, session in self.by_peer.items()}
+        families = {name: session.opened.families for name, session in self._hearing.items()}
         return tuple(move for move in moves if move.family in families.get(move.peer, ()))
 
     def apply(self, change: RulesChange) -> tuple[Move, ...]:
         """Take new rules and send what follows; the moves that peers are told of."""
         shifted = shifts(change, self._tables.groups_of, self._tables.interests)
         originated = self._originated.moves(change)
-        told = self.audible(moves(change, shifted, self.rules, self.ribs) + originated)
+        reflected = moves(change, shifted, self.rules, self.ribs, self._plural())
+        planned = self.taken.planned(change)
+        told = self.audible(reflected + originated + self.taken.moves(planned))
         _put_in_force(shifted)
         self._originated.apply(change, originated)
         self._tables.rules = change.rules
+        self.taken.apply(change.rules, planned)
         self._delivery.tell_moves(told)
         return told
 

@@ -18,10 +18,12 @@ from vpnctl.routing import update
 from vpnctl.routing.best_path import ranked
 from vpnctl.routing.changes import Sight
 from vpnctl.routing.engine import Engine
-from vpnctl.routing.flowspec.judging import judged
+from vpnctl.routing.flowspec.judging import judged, standing
 from vpnctl.routing.flowspec.originated import FlowGroup, FlowPath, path_actions
+from vpnctl.routing.flowspec.taken import TakenGroup, TakenPath
 from vpnctl.routing.guard import addresses_of
 from vpnctl.routing.nlri import distinguisher, to_text
+from vpnctl.routing.path_ids import PATH_ID_OCTETS
 from vpnctl.routing.rendering import render
 from vpnctl.routing.rewrite import sources
 from vpnctl.routing.session import Session
@@ -30,7 +32,6 @@ from vpnctl.routing.table import Path, candidates
 ACCEPTED = "accepted"
 STALE = "stale: the PE is restarting"
 SENT = "sent"
-REFUSED_FLOW = "refused: flow routes are made of access rules, not taken from PEs"
 LOADING = "waiting: the full table is being sent"
 WAITING = "waiting: the peer reads slowly"
 OVERSIZED = "withheld: the attributes are too long for this peer's messages"
@@ -43,6 +44,7 @@ class RibRow:
     ``path`` tells the rest: whom it was heard from, its attributes, the targets it was heard
     with.  ``targets`` (8 octets each, sorted): as heard, or as sent.  ``status``: for an
     Adj-RIB-In ``accepted`` or why not, for an Adj-RIB-Out ``sent`` or what it waits for.
+    ``path_id``: its identifier on the wire (RFC 7911), None where there is none.
     """
 
     family: Family
@@ -51,6 +53,7 @@ class RibRow:
     targets: tuple[bytes, ...]
     status: str
     next_hop: str
+    path_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,8 @@ class Counts:
 
     ``heard`` and ``sent``: by (peer, family) of every session and negotiated family; ``sent``
     counts what the peer has or, while it reads slowly, is about to have.  ``refused``: by (peer,
-    target that the peer does not own); ``refused_flows``: flow routes that a peer announced.
+    target that the peer does not own); ``refused_flows``: flow routes that a peer announced and
+    nobody may have.
     """
 
     heard: Mapping[tuple[str, Family], int]
@@ -71,6 +75,10 @@ class Counts:
 def next_hop_text(next_hop: bytes) -> str:
     """The next hop field of MP_REACH_NLRI: one address or two, the RD before each left out."""
     return " ".join(str(ip_address(part)) for part in addresses_of(next_hop)) or next_hop.hex()
+
+
+def _number(path_id: bytes) -> int:
+    return int.from_bytes(path_id, "big")
 
 
 def _target(octets: bytes) -> str:
@@ -85,8 +93,6 @@ def _listed(targets: Iterable[bytes]) -> str:
 def _status_in(path: Path) -> str:
     if path.attributes.loop:
         return path.attributes.loop
-    if path.family.name in FLOW_FAMILIES:
-        return REFUSED_FLOW
     if not path.attributes.targets:
         return "no route target"
     refused = sorted(path.group.verdict.refused)
@@ -109,24 +115,34 @@ def rib_in(engine: Engine, peer: str, family: Family | None = None) -> Iterator[
         if family is not None and path.family != family:
             continue
         targets = tuple(sorted(path.attributes.targets))
-        status = _status_in(path)
+        staleness = ""
         if path in stale or (session is not None and path in session.stale):
-            status = f"{STALE}; {status}"
+            staleness = f"{STALE}; "
+        is_flow = path.family.name in FLOW_FAMILIES
+        status = "" if is_flow else staleness + _status_in(path)
         next_hop = next_hop_text(path.next_hop)
+        slots = None
+        if session is not None and path not in session.stale:
+            slots = session.slots.get(path.rib.octets)
         for key in path.nlris:
-            yield RibRow(path.family, key, path, targets, status, next_hop)
+            if is_flow:
+                status = staleness + standing(engine, path, key)
+            path_id = None if slots is None else _number(slots.path_id(key, path.slot))
+            yield RibRow(path.family, key, path, targets, status, next_hop, path_id)
 
 
 def _longest(session: Session, path: Path, targets: tuple[bytes, ...]) -> int:
     """Octets of the longest NLRI of a path that this peer can be told."""
     octets = sum(map(len, targets))
-    before, after = render(path.attributes, session.kind).around(octets)
+    kind = session.kind_for(path.family)
+    before, after = render(path.attributes, kind).around(octets)
     attribute_octets = len(before) + octets + len(after)
-    return update.room_for_nlri(session.kind.message_size, path.next_hop, attribute_octets)
+    room = update.room_for_nlri(kind.message_size, path.next_hop, attribute_octets)
+    return room - PATH_ID_OCTETS if kind.path_ids else room
 
 
 def _status_out(session: Session, path: Path, longest: int, key: bytes) -> str:
-    if key in session.backlog[path.family]:
+    if session.places(path, (key,))[0] in session.backlog[path.family]:
         return WAITING
     if path.family in session.loading:
         return LOADING
@@ -146,17 +162,18 @@ def rib_out(engine: Engine, peer: str, family: Family | None = None) -> Iterator
         if family is not None and group.family != family:
             continue
         rib = engine.ribs[group.family]
+        most = session.opened.paths_sent.get(group.family)
         for path in group.paths:
             next_hop = next_hop_text(path.next_hop)
             longest = _longest(session, path, targets)
+            path_id = None if most is None else _number(path.path_id)
             for key in path.nlris:
-                if (
-                    key in rib.contested
-                    and sight.pick(peer, rib.entries[key], group.family, key) is not path
+                if key in rib.contested and path not in sight.leading(
+                    peer, rib.entries[key], group.family, key, most or 1
                 ):
                     continue
                 status = _status_out(session, path, longest, key)
-                yield RibRow(group.family, key, path, targets, status, next_hop)
+                yield RibRow(group.family, key, path, targets, status, next_hop, path_id)
 
 
 def counts(engine: Engine) -> Counts:
@@ -170,7 +187,9 @@ def counts(engine: Engine) -> Counts:
             heard[peer, family] = sent[peer, family] = 0
     for group in engine.groups.values():
         routes = sum(len(path.nlris) for path in group.paths)
-        if not isinstance(group, FlowGroup):
+        if isinstance(group, TakenGroup):
+            refused_flows[group.announced.pe] -= routes
+        elif not isinstance(group, FlowGroup):
             heard[group.peer, group.family] += routes
             if group.family.name in FLOW_FAMILIES:
                 refused_flows[group.peer] += routes
@@ -186,10 +205,11 @@ def counts(engine: Engine) -> Counts:
             for path in candidates(rib.entries[key]):
                 seen.update(path.group.verdict.sent.keys())
             for peer, paths in seen.items():
-                # Each of the paths was counted above, and the peer gets the best one alone.
+                # Each of the paths was counted above, and the peer gets the best ones alone.
                 if (peer, family) in sent:
-                    sent[peer, family] -= paths - 1
-    return Counts(heard, sent, refused, refused_flows)
+                    most = engine.by_peer[peer].opened.paths_sent.get(family, 1)
+                    sent[peer, family] -= max(0, paths - most)
+    return Counts(heard, sent, refused, +refused_flows)
 
 
 def access(engine: Engine, vpn: str | None = None) -> Iterator[tuple[FlowPath, str]]:
@@ -292,6 +312,8 @@ def _heard(engine: Engine, path: Path, key: bytes, peer: str) -> Iterator[str]:
     if isinstance(path, FlowPath):
         yield from _ruled(engine, path, peer)
         return
+    if isinstance(path, TakenPath):
+        return  # the route as it was heard stands beside it
     attributes = path.attributes
     targets = sorted(attributes.targets)
     stale = path.peer in engine.stale and path in engine.stale[path.peer].paths
@@ -301,7 +323,6 @@ def _heard(engine: Engine, path: Path, key: bytes, peer: str) -> Iterator[str]:
         yield f"not used: {attributes.loop}"
         return
     if path.family.name in FLOW_FAMILIES:
-        yield f"not used: {REFUSED_FLOW}"
         yield from judged(engine, path, key)
         return
     if not targets:
@@ -388,6 +409,8 @@ def explain(engine: Engine, family: Family, key: bytes, peer: str) -> tuple[bool
         else:
             lines.append(f"not sent to {peer}")
         return False, tuple(lines)
+    session = engine.by_peer.get(peer)
+    most = session.opened.paths_sent.get(family) if session is not None else None
     if len(visible) > 1:
         owner = engine.rules.owners.get(distinguisher(family, key))
         winner, losers = ranked(visible, owner)
@@ -398,7 +421,6 @@ def explain(engine: Engine, family: Family, key: bytes, peer: str) -> tuple[bool
     else:
         winner = visible[0]
     targets = sight.of(winner)[peer]
-    session = engine.by_peer.get(peer)
     if session is None:
         lines.append(f"not sent to {peer}: its session is down")
         return False, tuple(lines)
@@ -412,6 +434,11 @@ def explain(engine: Engine, family: Family, key: bytes, peer: str) -> tuple[bool
     if isinstance(winner, FlowPath):
         lines.append(f"sent to {peer}" + (f" with {_listed(targets)}" if targets else ""))
         return True, tuple(lines)
-    was = ", ".join(map(_target, sorted(winner.attributes.targets)))
-    lines.append(f"sent to {peer} with {_listed(targets)} (was {was})")
+    winners = sight.leading(peer, entry, family, key, most or 1)
+    for path in winners:
+        was = ", ".join(map(_target, sorted(path.attributes.targets)))
+        called = "" if most is None else f" as path {_number(path.path_id)} (from {path.peer})"
+        lines.append(f"sent to {peer}{called} with {_listed(sight.of(path)[peer])} (was {was})")
+    if most is not None and len(visible) > len(winners):
+        lines.append(f"{peer} is sent the best {most} paths of {len(visible)} (add_path.send)")
     return True, tuple(lines)

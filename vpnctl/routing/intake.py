@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable
 from vpnctl.model import EVPN, Family, Guard
 from vpnctl.model.family import RT_CONSTRAINT
 from vpnctl.routing import update
+from vpnctl.routing.asking import take_membership
 from vpnctl.routing.attributes import (
     Attributes,
     TreatAsWithdrawError,
@@ -20,10 +21,8 @@ from vpnctl.routing.attributes import (
     with_kept,
 )
 from vpnctl.routing.drain import drained
-from vpnctl.routing.guard import CEASE, OUT_OF_RESOURCES, check_as_path, check_next_hop
+from vpnctl.routing.guard import Account, check_as_path, check_next_hop
 from vpnctl.routing.likeness import Likeness, likeness
-from vpnctl.routing.membership import Membership
-from vpnctl.routing.membership import split as membership_nlris
 from vpnctl.routing.nlri import (
     LEAD_OCTETS,
     MalformedNlriError,
@@ -31,6 +30,7 @@ from vpnctl.routing.nlri import (
     is_segment,
     split,
 )
+from vpnctl.routing.path_ids import split as split_paths
 from vpnctl.routing.session import Session
 from vpnctl.routing.table import LocRib, Path, Tables, candidates
 
@@ -104,6 +104,19 @@ class Intake:
         self._alike.pop(session.opened.number, None)
         return left
 
+    def expect_anew(self, session: Session, family: Family) -> None:
+        """Make all that a session announced of a family stale; what it announces anew is not."""
+        account = Account(family)
+        for path in [path for path in session.paths.values() if path.family == family]:
+            del session.paths[path.identity]
+            session.ledger.close_path(len(path.identity))
+            path.account.routes -= len(path.nlris)
+            path.account = account
+            session.stale.add(path)
+        session.template.size = -1
+        self._last.pop(session.opened.number, None)
+        self._alike.pop(session.opened.number, None)
+
     def take_out(self, paths: Iterable[Path]) -> None:
         """Withdraw all routes of some paths."""
         for path in paths:
@@ -111,6 +124,8 @@ class Intake:
             for key, nlri in path.nlris.items():
                 rib.touched.setdefault(key, rib.entries.get(key))
                 rib.gone.setdefault(key, nlri)
+                if path.slot:
+                    rib.plural.add(key)
                 rib.remove(key, path)
             path.nlris = {}
             self._tables.drop_path(path)
@@ -138,8 +153,8 @@ class Intake:
                 self._check(session, path.next_hop, path.attributes)
             except TreatAsWithdrawError as error:
                 session.complain(f"{error}; {len(path.nlris)} {path.family} routes withdrawn")
-                for nlri in list(path.nlris.values()):
-                    self._withdraw(session, path.rib, nlri)
+                for key in list(path.nlris):
+                    self._withdraw_key(session, path.rib, key, path.slot)
         session.template.size = -1
         self._last.pop(session.opened.number, None)
         self._alike.pop(session.opened.number, None)
@@ -189,7 +204,7 @@ class Intake:
                 # Were there routes that we failed to see?  RFC 7606 section 5.2.
                 raise update.SessionResetError(3, 1, f"{error}, and no routes") from error
         if session.membership is not None:
-            received = self._take_membership(session, received)
+            received = take_membership(session, session.membership, received)
         if received.unreach is not None:
             self._take_unreach(session, received)
         if received.reach is None:
@@ -197,6 +212,9 @@ class Intake:
         family, _, field = received.reach
         rib = self._rib(session, family)
         if rib is None:
+            return
+        if session.slots and rib.octets in session.slots:
+            self._take_paths(session, rib, received)
             return
         nlris = split(rib.family, field)
         segments = [nlri for nlri in nlris if rib.family is EVPN and is_segment(nlri)]
@@ -206,42 +224,6 @@ class Intake:
         others = [nlri for nlri in nlris if not is_segment(nlri)]
         self._take_reach(session, rib, body, received, segments, True)
         self._take_reach(session, rib, body, received, others, False)
-
-    def _take_membership(self, session: Session, received: update.Received) -> update.Received:
-        """Take in which targets a peer wants; what is left of the UPDATE."""
-        membership = session.membership
-        assert membership is not None
-        reach, unreach = received.reach, received.unreach
-        if unreach is not None and unreach[0] == RT_CONSTRAINT.octets:
-            if not unreach[1] and not received.announces and not received.attributes:
-                session.end_of_rib.add(RT_CONSTRAINT)
-            for nlri in membership_nlris(unreach[1]):
-                membership.discard(nlri)
-            received = received._replace(unreach=None)
-        if reach is not None and reach[0] == RT_CONSTRAINT.octets:
-            self._take_asked(session, membership, received, membership_nlris(reach[2]))
-            received = received._replace(reach=None)
-        return received
-
-    @staticmethod
-    def _take_asked(
-        session: Session, membership: Membership, received: update.Received, nlris: list[bytes]
-    ) -> None:
-        try:
-            if received.malformed:
-                raise TreatAsWithdrawError(received.malformed)
-            loop = parse(received.attributes, session.origin).loop
-            if loop:
-                # Our own request, come back, says nothing about what the peer wants.
-                raise TreatAsWithdrawError(loop)
-            for nlri in nlris:
-                membership.add(nlri)
-        except TreatAsWithdrawError as error:
-            session.complain(f"{error}; {len(nlris)} route target memberships not taken in")
-            for nlri in nlris:
-                membership.discard(nlri)
-        except OverflowError as error:
-            raise update.SessionResetError(CEASE, OUT_OF_RESOURCES, str(error)) from error
 
     def _take_reach(
         self,
@@ -276,6 +258,45 @@ class Intake:
             elif not path.attributes.discarded:
                 self._expect_alike(session, path, body, received)
 
+    def _take_paths(self, session: Session, rib: LocRib, received: update.Received) -> None:
+        """Take in the routes of an UPDATE that have path identifiers (RFC 7911)."""
+        assert received.reach is not None
+        slots = session.slots[rib.octets]
+        refused, untold = 0, True
+        for path_id, nlri in split_paths(rib.family, received.reach[2]):
+            try:
+                key = rib.key_of(nlri)
+            except MalformedNlriError as error:
+                session.complain(f"{error}; skipped")
+                continue
+            slot = slots.take(key, path_id)
+            if slot is None:
+                refused += 1
+                continue
+            try:
+                if received.malformed:
+                    raise TreatAsWithdrawError(received.malformed)
+                segment = rib.family is EVPN and is_segment(nlri)
+                hop, attributes = received.reach[1], received.attributes
+                path = self._path(session, rib, hop, attributes, segment, slot)
+            except TreatAsWithdrawError as error:
+                if untold:
+                    session.complain(f"{error}; {rib.family} routes taken as withdrawn")
+                untold = False
+                self._withdraw_key(session, rib, key, slot)
+                continue
+            self._announce(session, path, nlri)
+            if key not in path.nlris:
+                slots.free(key, slot)
+            if not path.nlris:
+                self._retire(session, path)
+        if refused:
+            session.ledger.accounts[rib.octets].refused += refused
+            session.complain(
+                f"{refused} {rib.family} routes not taken in: more than {slots.most} paths to one"
+                " destination (add_path.receive)"
+            )
+
     def _expect_alike(
         self, session: Session, path: Path, body: bytes, received: update.Received
     ) -> None:
@@ -297,6 +318,9 @@ class Intake:
             return
         if not field and not received.announces and not received.attributes:
             session.end_of_rib.add(rib.family)
+        if session.slots and family in session.slots:
+            self._withdraw_paths(session, rib, field)
+            return
         for nlri in split(rib.family, field):
             self._withdraw(session, rib, nlri)
 
@@ -316,10 +340,11 @@ class Intake:
         next_hop: bytes,
         attributes: list[bytes],
         segments: bool,
+        slot: int = 0,
     ) -> Path:
         """The session's path with these attributes, new or known; `TreatAsWithdrawError`."""
         # The length of the next hop keeps two different cuts of the same octets apart.
-        lead = bytes((segments, len(next_hop)))
+        lead = bytes((segments | slot << 1, len(next_hop)))
         identity = b"".join((rib.octets, lead, next_hop, *attributes))
         path = session.paths.get(identity)
         if path is not None:
@@ -340,6 +365,7 @@ class Intake:
             identity,
             parsed,
             ledger.accounts[rib.octets],
+            slot,
         )
         session.paths[identity] = path
         if session.draining:
@@ -381,7 +407,11 @@ class Intake:
             return
         own: list[Path] = []
         if known is None:
-            own = [other for other in candidates(entry) if other.peer == path.peer]
+            own = [
+                other
+                for other in candidates(entry)
+                if other.peer == path.peer and other.slot == path.slot
+            ]
             if not own or own[0] in session.stale:
                 if account.routes >= account.mark and not session.ledger.admits(account):
                     return
@@ -398,6 +428,8 @@ class Intake:
             rib.gone.setdefault(key, other.nlris.pop(key))
             if not other.nlris:
                 self._retire(session, other)
+        if path.slot:
+            rib.plural.add(key)
         rib.add(key, path)
 
     def _withdraw(self, session: Session, rib: LocRib, nlri: bytes) -> None:
@@ -406,9 +438,29 @@ class Intake:
         except MalformedNlriError as error:
             session.complain(f"{error}; skipped")
             return
+        self._withdraw_key(session, rib, key, 0)
+
+    def _withdraw_paths(self, session: Session, rib: LocRib, field: bytes) -> None:
+        """Withdraw routes that have path identifiers; one that is not known is none."""
+        slots = session.slots[rib.octets]
+        for path_id, nlri in split_paths(rib.family, field):
+            try:
+                key = rib.key_of(nlri)
+            except MalformedNlriError as error:
+                session.complain(f"{error}; skipped")
+                continue
+            slot = slots.find(key, path_id)
+            if slot is not None:
+                self._withdraw_key(session, rib, key, slot)
+
+    def _withdraw_key(self, session: Session, rib: LocRib, key: bytes, slot: int) -> None:
+        if session.slots and rib.octets in session.slots:
+            session.slots[rib.octets].free(key, slot)
         entry = rib.entries.get(key)
         for path in candidates(entry):
-            if path.peer == session.opened.peer:
+            if path.peer == session.opened.peer and path.slot == slot:
+                if slot:
+                    rib.plural.add(key)
                 rib.touched.setdefault(key, entry)
                 rib.gone.setdefault(key, path.nlris.pop(key))
                 path.account.routes -= 1

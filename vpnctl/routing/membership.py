@@ -98,6 +98,11 @@ class Membership:
         return len(self._asked)
 
     @property
+    def asked(self) -> frozenset[bytes]:
+        """The NLRI that the PE announces."""
+        return frozenset(self._asked)
+
+    @property
     def everything(self) -> bool:
         """Whether the PE asked for all routes."""
         self._index()

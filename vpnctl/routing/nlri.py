@@ -159,6 +159,11 @@ _END_OF: dict[Family, Callable[[bytes, int], int]] = {
 }
 
 
+def end_of(family: Family) -> Callable[[bytes, int], int]:
+    """A function from (field, where an NLRI begins) to where it ends, maybe beyond the field."""
+    return _END_OF[family]
+
+
 def split(family: Family, field: bytes) -> list[bytes]:
     """Cut the NLRI field of MP_REACH_NLRI or MP_UNREACH_NLRI into NLRI.
 

@@ -59,11 +59,16 @@ class Parcel:
         attribute_octets = len(before) + target_octets + len(after)
         family, next_hop = self.path.rib.octets, self.path.next_hop
         room = update.room_for_nlri(kind.message_size, next_hop, attribute_octets)
-        if self._octets <= room:
-            field = b"".join(self.nlris)
+        nlris, octets = self.nlris, self._octets
+        if kind.path_ids:
+            path_id = self.path.path_id
+            nlris = [path_id + nlri for nlri in nlris]
+            octets += len(path_id) * len(nlris)
+        if octets <= room:
+            field = b"".join(nlris)
             head = update.announcing(family, next_hop, field, attribute_octets)
             return [(head + before, after)], []
-        fields = list(update.chunks(self.nlris, room))
+        fields = list(update.chunks(nlris, room))
         heads = (
             update.announcing(family, next_hop, field, attribute_octets)
             for field in fields
@@ -71,6 +76,52 @@ class Parcel:
         )
         too_long = [field for field in fields if len(field) > room]
         return [(head + before, after) for head in heads], too_long
+
+
+class Recall:
+    """Routes that are withdrawn together.
+
+    ``nlris``: as those who have the routes know them; ``paths``: of each route, the one that is
+    taken back.
+    """
+
+    __slots__ = ("_messages", "family", "keys", "nlris", "paths")
+
+    def __init__(
+        self,
+        family: Family,
+        keys: Sequence[bytes],
+        nlris: Sequence[bytes],
+        paths: Sequence[Path],
+    ) -> None:
+        self.family = family
+        self.keys = keys
+        self.nlris = nlris
+        self.paths = paths
+        self._messages: dict[tuple[int, bool], tuple[bytes, int]] = {}
+
+    def places(self, kind: Kind) -> Sequence[bytes]:
+        """Where the routes wait in the backlog of one kind of peer."""
+        if not kind.path_ids:
+            return self.keys
+        return [path.path_id + key for path, key in zip(self.paths, self.keys, strict=True)]
+
+    def messages(self, kind: Kind) -> tuple[bytes, int]:
+        """The UPDATEs for one kind of peer, in a row, and how many."""
+        wanted = kind.message_size, kind.path_ids
+        found = self._messages.get(wanted)
+        if found is None:
+            nlris = self.nlris
+            if kind.path_ids:
+                nlris = [path.path_id + nlri for path, nlri in zip(self.paths, nlris, strict=True)]
+            found = self._messages[wanted] = withdrawal(self.family, nlris, kind.message_size)
+        return found
+
+
+def withdrawal(family: Family, nlris: Sequence[bytes], message_size: int) -> tuple[bytes, int]:
+    """UPDATEs in a row that withdraw ``nlris``, and how many."""
+    messages = list(update.withdraw(family, nlris, message_size))
+    return b"".join(messages), len(messages)
 
 
 class Batch:

@@ -43,11 +43,16 @@ _REMEMBERED: Final = 4096
 
 
 class Kind(NamedTuple):
-    """What kind of peer UPDATEs are written for; ``message_size``: the most octets of one."""
+    """What kind of peer UPDATEs are written for.
+
+    ``message_size``: the most octets of one; ``path_ids``: whether a path identifier stands in
+    front of each NLRI (RFC 7911).
+    """
 
     external: bool
     asn4: bool
     message_size: int
+    path_ids: bool = False
 
 
 class Rendering(NamedTuple):

@@ -113,6 +113,10 @@ def _neighbors(network: Network) -> dict[str, frozenset[str]]:
     return {pe: frozenset(others) for pe, others in found.items() if others}
 
 
+def _same_endpoints(vpn: Vpn, other: Vpn | None) -> bool:
+    return other is not None and other.endpoints is vpn.endpoints
+
+
 def _differing(new: Mapping[str, Vpn], old: Mapping[str, Vpn]) -> Iterable[str]:
     """Names of the VPNs that are other objects than before, or were there before only."""
     yield from (name for name, vpn in new.items() if old.get(name) is not vpn)
@@ -130,31 +134,38 @@ def compile_rules(
     names = tuple(_differing(ruleset.vpns, old) if differing is None else differing)
     gone = [old[name] for name in names if name in old]
     come = [ruleset.vpns[name] for name in names if name in ruleset.vpns]
+    # Of a VPN that became another's partner only the links differ, if these do.
+    moved_out = [vpn for vpn in gone if not _same_endpoints(vpn, ruleset.vpns.get(vpn.name))]
+    moved_in = [vpn for vpn in come if not _same_endpoints(vpn, old.get(vpn.name))]
 
     exporters = (before.exporters if before else Map()).mutate()
     endpoints = (before.endpoints if before else Map()).mutate()
     hearers = (before.hearers if before else Map()).mutate()
     owners = (before.owners if before else Map()).mutate()
 
-    left_owners = {endpoint.rd.octets: endpoint.pe for vpn in gone for endpoint in vpn.endpoints}
-    for key, endpoint in _exports(gone):
+    left_owners = {e.rd.octets: e.pe for vpn in moved_out for e in vpn.endpoints}
+    for key, endpoint in _exports(moved_out):
         rest = tuple(other for other in exporters.get(key, ()) if other is not endpoint)
         if rest:
             exporters[key] = rest
         else:
             exporters.pop(key, None)
-    for vpn in gone:
+    for vpn in moved_out:
         for endpoint in vpn.endpoints:
             endpoints.pop(endpoint.member, None)
             hearers.pop(endpoint.member, None)
             owners.pop(endpoint.rd.octets, None)
 
-    for key, endpoint in _exports(come):
+    for key, endpoint in _exports(moved_in):
         exporters[key] = (*exporters.get(key, ()), endpoint)
-    for vpn in come:
+    for vpn in moved_in:
         for endpoint in vpn.endpoints:
             endpoints[endpoint.member] = (*endpoints.get(endpoint.member, ()), endpoint)
             owners[endpoint.rd.octets] = endpoint.pe
+    for vpn in come:
+        former = old.get(vpn.name)
+        if former and former.links is vpn.links and _same_endpoints(vpn, former):
+            continue
         heard_by = {endpoint.member: {endpoint.member: None} for endpoint in vpn.endpoints}
         for speaker, hearer in vpn.links:
             heard_by[speaker][hearer] = None
@@ -165,7 +176,7 @@ def compile_rules(
     partners = {name for vpn in (*gone, *come) for name in vpn.extranets}
     touched = [*gone, *come, *(ruleset.vpns[name] for name in partners if name in ruleset.vpns)]
     flows, flowing = _flows(before, ruleset, {*names, *partners})
-    new_owners = {endpoint.rd.octets: endpoint.pe for vpn in come for endpoint in vpn.endpoints}
+    new_owners = {e.rd.octets: e.pe for vpn in moved_in for e in vpn.endpoints}
     targets = {target for (_, target), _ in _exports(touched)}
     if before is not None and before.ruleset.network is ruleset.network:
         neighbors = before.neighbors

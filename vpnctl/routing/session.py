@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -11,6 +11,7 @@ from vpnctl.model import Family, Guard
 from vpnctl.routing.attributes import Origin
 from vpnctl.routing.guard import Account, Ledger
 from vpnctl.routing.membership import Membership
+from vpnctl.routing.path_ids import Slots
 from vpnctl.routing.rendering import Kind
 from vpnctl.routing.table import Path
 
@@ -29,6 +30,8 @@ class Opened:
     ``stale_time``: seconds for which routes of the families ``restartable`` stay when the session
     is lost (RFC 4724), 0 for not at all; ``preserved``: families that the peer has gone on
     forwarding since the last session.
+    ``paths_sent`` and ``paths_taken``: families in which path identifiers were agreed on in that
+    direction (RFC 7911), and the most paths to one destination there, at most `path_ids.SLOTS`.
     """
 
     number: int
@@ -48,6 +51,8 @@ class Opened:
     stale_time: int = 0
     restartable: frozenset[Family] = frozenset()
     preserved: frozenset[Family] = frozenset()
+    paths_sent: Mapping[Family, int] = field(default_factory=dict)
+    paths_taken: Mapping[Family, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -86,10 +91,13 @@ class Session:
     ``negotiated``: AFI and SAFI of each family; ``paths``: `Path` by its identity; ``ledger``:
     what they cost.  ``membership``: what the peer asked for, None where it gets everything that
     it may have.  ``stale``: paths of the session before that the peer has not announced anew.
+    ``refreshing``: families of which the peer announces all routes anew (RFC 7313).
     ``draining``: the peer's routes are to be the last choice (RFC 8326).
-    ``backlog``: family -> key -> the NLRI that the peer was last told, or None if it was told
+    ``backlog``: family -> place -> the NLRI that the peer was last told, or None if it was told
     none; the route's state is looked up when there is room to send, so the backlog holds each
-    route once however often it changed.
+    route once however often it changed.  A place is a key or, where the peer is sent path
+    identifiers, one of these and a key.
+    ``slots``: AFI and SAFI -> the slots of the peer's paths, where it sends path identifiers.
     ``outbox``: whole messages on their way to the `Output`, one or more in each item;
     ``sent_octets`` and ``updates_sent`` count them already.
     ``loading``: families whose first full table is not all sent.
@@ -113,7 +121,9 @@ class Session:
         "outbox",
         "oversized",
         "paths",
+        "refreshing",
         "sent_octets",
+        "slots",
         "stale",
         "template",
         "updates_heard",
@@ -126,6 +136,7 @@ class Session:
         external = opened.peer_asn != opened.local_asn
         self.opened = opened
         self.kind = Kind(external, opened.asn4, opened.message_size)
+        self.slots = {family.octets: Slots(most) for family, most in opened.paths_taken.items()}
         self.origin = Origin(
             external=external,
             asn4=opened.asn4,
@@ -138,6 +149,7 @@ class Session:
         accounts = {family.octets: Account(family) for family in opened.families}
         self.ledger = Ledger(opened.guard, accounts)
         self.stale: set[Path] = set()
+        self.refreshing: set[Family] = set()
         self.draining = False
         self.membership = Membership() if opened.rt_constraint else None
         self.template = Template()
@@ -158,6 +170,17 @@ class Session:
         self.oversized = 0
         self.last_error = ""
 
+    def kind_for(self, family: Family) -> Kind:
+        """The kind of peer that it is in a family."""
+        return self.kind._replace(path_ids=True) if family in self.opened.paths_sent else self.kind
+
+    def places(self, path: Path, keys: Sequence[bytes]) -> Sequence[bytes]:
+        """Where routes of a path wait in the backlog."""
+        if path.family not in self.opened.paths_sent:
+            return keys
+        path_id = path.path_id
+        return [path_id + key for key in keys]
+
     @property
     def has_room(self) -> bool:
         """Whether the peer takes what it is sent quickly enough to be sent more."""
@@ -173,7 +196,7 @@ class Session:
         self.malformed += 1
         self.last_error = what[:_LONGEST_COMPLAINT]
 
-    def defer(self, family: Family, key: bytes, told: bytes | None, *, gone: bool) -> None:
+    def defer(self, family: Family, place: bytes, told: bytes | None, *, gone: bool) -> None:
         """Remember that a route changed while the peer had no room.
 
         ``told``: the NLRI that the peer was told before this change, None if none.
@@ -181,29 +204,29 @@ class Session:
         the peer was not looking leaves nothing behind, which bounds the backlog.
         """
         waiting = self.backlog[family]
-        if key not in waiting:
+        if place not in waiting:
             if gone and told is None:
                 return
-            waiting[key] = told
+            waiting[place] = told
             self.backlog_size += 1
-        elif gone and waiting[key] is None:
-            del waiting[key]
+        elif gone and waiting[place] is None:
+            del waiting[place]
             self.backlog_size -= 1
 
-    def told(self, family: Family, keys: Iterable[bytes]) -> None:
+    def told(self, family: Family, places: Iterable[bytes]) -> None:
         """Take routes out of the backlog because the peer is being told their present state."""
         if self.backlog_size:
             waiting = self.backlog[family]
             before = len(waiting)
-            for key in keys:
-                waiting.pop(key, None)
+            for place in places:
+                waiting.pop(place, None)
             self.backlog_size -= before - len(waiting)
 
     def next_waiting(self, family: Family, most: int) -> list[tuple[bytes, bytes | None]]:
-        """Take the oldest routes out of the backlog: keys and NLRI last told."""
+        """Take the oldest routes out of the backlog: places and NLRI last told."""
         waiting = self.backlog[family]
         found = list(islice(waiting.items(), most))
-        for key, _ in found:
-            del waiting[key]
+        for place, _ in found:
+            del waiting[place]
         self.backlog_size -= len(found)
         return found

@@ -24,6 +24,7 @@ from vpnctl.routing.attributes import Attributes
 from vpnctl.routing.guard import Account
 from vpnctl.routing.membership import Membership, restricted
 from vpnctl.routing.nlri import KEY_OF
+from vpnctl.routing.path_ids import PATH_ID_OCTETS, SLOTS
 from vpnctl.routing.rewrite import Rules, Verdict, rewrite
 
 _NO_TARGETS: frozenset[bytes] = frozenset()
@@ -33,17 +34,24 @@ class TargetGroup:
     """Paths of one PE and family with the same route targets, and what the rules say of them.
 
     ``allowed``: the verdict of the rules; ``verdict``: without the PEs that did not ask for such
-    routes, where a group is ``constrained`` by what PEs ask for (RFC 4684).
+    routes, where a group is ``constrained`` by what PEs ask for (RFC 4684).  ``number``: the PE's,
+    which no other has.
     """
 
     constrained = True
 
-    __slots__ = ("allowed", "family", "identity", "paths", "peer", "targets", "verdict")
+    __slots__ = ("allowed", "family", "identity", "number", "paths", "peer", "targets", "verdict")
 
     def __init__(
-        self, peer: str, family: Family, targets: frozenset[bytes], verdict: Verdict
+        self,
+        peer: str,
+        family: Family,
+        targets: frozenset[bytes],
+        verdict: Verdict,
+        number: int = 0,
     ) -> None:
         self.peer = peer
+        self.number = number
         self.family = family
         self.targets = targets
         self.identity = peer, family.name, targets
@@ -57,7 +65,7 @@ class Path:
     ``identity``: AFI, SAFI, next hop and attributes as received; ``nlris``: key -> NLRI as
     received.  ``peer_address`` breaks ties (packed, 4 or 16 octets); ``account`` counts the
     routes of the session and family.  ``heard``: the attributes as the PE announced them, which
-    ``attributes`` may make less of.
+    ``attributes`` may make less of.  ``slot``: see `vpnctl.routing.path_ids`.
     """
 
     __slots__ = (
@@ -71,6 +79,7 @@ class Path:
         "peer",
         "peer_address",
         "rib",
+        "slot",
     )
 
     def __init__(
@@ -82,7 +91,9 @@ class Path:
         identity: bytes,
         attributes: Attributes,
         account: Account,
+        slot: int = 0,
     ) -> None:
+        self.slot = slot
         self.account = account
         self.group = group
         self.rib = rib
@@ -96,6 +107,11 @@ class Path:
     @property
     def family(self) -> Family:
         return self.rib.family
+
+    @property
+    def path_id(self) -> bytes:
+        """The identifier by which peers know it that are told several paths (4 octets)."""
+        return (self.group.number * SLOTS + self.slot + 1).to_bytes(PATH_ID_OCTETS, "big")
 
     @property
     def source(self) -> str:
@@ -115,11 +131,12 @@ def candidates(entry: Entry | None) -> tuple[Path, ...]:
 
 
 class LocRib:
-    """All routes of one family, and the ones that more than one PE announces.
+    """All routes of one family, and the ones to which there is more than one path.
 
     ``octets``: AFI and SAFI; ``key_of``: from an NLRI to its key.  Since the peers were last
     told: ``touched``: key -> the entry before; ``gone``: key -> an NLRI that was taken out;
-    ``relabelled``: keys, and paths that still announce them but with another NLRI.
+    ``relabelled``: keys, and paths that still announce them but with another NLRI; ``plural``:
+    keys of which a PE had several paths, so that ``gone`` may be any of these.
     """
 
     __slots__ = (
@@ -129,6 +146,7 @@ class LocRib:
         "gone",
         "key_of",
         "octets",
+        "plural",
         "relabelled",
         "touched",
     )
@@ -142,11 +160,14 @@ class LocRib:
         self.touched: dict[bytes, Entry | None] = {}
         self.gone: dict[bytes, bytes] = {}
         self.relabelled: set[tuple[bytes, Path]] = set()
+        self.plural: set[bytes] = set()
 
     def add(self, key: bytes, path: Path) -> None:
-        """Put a path beside those of other PEs, in place of an earlier one of the same PE."""
+        """Put a path beside others, in place of an earlier one of the same PE and slot."""
         others = tuple(
-            other for other in candidates(self.entries.get(key)) if other.peer != path.peer
+            other
+            for other in candidates(self.entries.get(key))
+            if other.peer != path.peer or other.slot != path.slot
         )
         if others:
             self.entries[key] = (*others, path)
@@ -170,6 +191,7 @@ class LocRib:
         self.touched.clear()
         self.gone.clear()
         self.relabelled.clear()
+        self.plural.clear()
 
 
 def _index(target: bytes) -> bytes:
@@ -183,7 +205,7 @@ class Tables:
     ``interests``: what the PEs asked for that negotiated RFC 4684, by name.
     """
 
-    __slots__ = ("_by_target", "groups", "interests", "ribs", "rules")
+    __slots__ = ("_by_target", "_numbers", "groups", "interests", "ribs", "rules")
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -193,6 +215,7 @@ class Tables:
         self.groups: dict[tuple[str, str, frozenset[bytes]], TargetGroup] = {}
         self.interests: dict[str, Membership] = {}
         self._by_target: dict[bytes, set[TargetGroup]] = {}
+        self._numbers: dict[str, int] = {}
 
     def groups_of(self, target: bytes) -> Collection[TargetGroup]:
         """The groups of routes that were announced with a target; see `RulesChange.targets`."""
@@ -207,18 +230,20 @@ class Tables:
         identity: bytes,
         attributes: Attributes,
         account: Account,
+        slot: int = 0,
     ) -> Path:
         """A path without routes, in its group; a route in a loop speaks for no target."""
         targets = _NO_TARGETS if attributes.loop else attributes.targets
         group = self.groups.get((peer, rib.family.name, targets))
         if group is None:
             verdict = rewrite(self.rules, peer, rib.family, targets)
-            group = TargetGroup(peer, rib.family, targets, verdict)
+            number = self._numbers.setdefault(peer, len(self._numbers))
+            group = TargetGroup(peer, rib.family, targets, verdict, number)
             group.verdict = restricted(verdict, self.interests)
             self.groups[group.identity] = group
             for target in targets:
                 self._by_target.setdefault(_index(target), set()).add(group)
-        path = Path(group, rib, peer_address, next_hop, identity, attributes, account)
+        path = Path(group, rib, peer_address, next_hop, identity, attributes, account, slot)
         group.paths.add(path)
         return path
 

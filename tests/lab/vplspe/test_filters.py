@@ -24,6 +24,7 @@ from vpnctl.flowspec.nlri import flow_family, frame, make_key
 from vpnctl.lab.vplspe.events import FlowAnnounced, FlowWithdrawn, read_event
 from vpnctl.lab.vplspe.filters import Heard, filters
 from vpnctl.lab.vplspe.flow_events import FlowKey, FlowRoute
+from vpnctl.lab.vplspe.values import Filtered
 from vpnctl.model import RouteDistinguisher, RouteTarget
 from vpnctl.model.access import Fragment, Match, Span
 from vpnctl.model.family import FLOW_VPN4
@@ -49,8 +50,20 @@ def heard(*routes: FlowRoute, neighbor: str = SERVER) -> Heard:
     return {neighbor: {one.key: one for one in routes}}
 
 
+def test_flows_without_targets_are_for_a_pe_with_one_table() -> None:
+    (flow,) = flows(SSH, 4)
+    family = flow_family(4, vpn=False)
+    plain = FlowRoute(FlowKey(family, make_key(None, 4, flow)), frozenset(), DROP)
+    both = heard(plain, of(SSH))
+    of_vpns = ("flow4/10.0.0.1:1/destination=10.1.0.1/32,protocol=6,destination-port=22",)
+    assert filters(CONFIG.filtered, both).enforced["E1"] == of_vpns
+    found = filters((Filtered("E1", None, ("eth2",)),), both)
+    assert found.enforced["E1"] == ("flow4/destination=10.1.0.1/32,protocol=6,destination-port=22",)
+    assert 'iifname { "eth2" } goto v0' in found.script
+
+
 def test_a_flow_is_a_chain_of_its_own() -> None:
-    found = filters(CONFIG, heard(of(SSH)))
+    found = filters(CONFIG.filtered, heard(of(SSH)))
     assert found.enforced == {
         "E1": ("flow4/10.0.0.1:1/destination=10.1.0.1/32,protocol=6,destination-port=22",),
         "E2": (),
@@ -59,7 +72,7 @@ def test_a_flow_is_a_chain_of_its_own() -> None:
     assert (
         found.script
         == """\
-table bridge vpls_pe {
+table bridge pe_filters {
   chain v0f0 {
     counter
     drop
@@ -78,20 +91,20 @@ table bridge vpls_pe {
 
 
 def test_without_flows_nothing_is_filtered() -> None:
-    assert filters(CONFIG, {}).script == ""
-    assert filters(CONFIG, heard(of(SSH, target=OTHER))).script == ""
+    assert filters(CONFIG.filtered, {}).script == ""
+    assert filters(CONFIG.filtered, heard(of(SSH, target=OTHER))).script == ""
 
 
 def test_each_vpn_has_its_own_and_its_own_ports() -> None:
     two = replace(CONFIG, vpns=(CONFIG.vpns[0], replace(CONFIG.vpns[1], vlan=7)))
-    found = filters(two, heard(of(SSH, target=E2)))
+    found = filters(two.filtered, heard(of(SSH, target=E2)))
     assert [len(flows) for flows in found.enforced.values()] == [0, 1]
     assert 'iifname { "eth1.7" } goto v1' in found.script
     assert '"eth1"' not in found.script
 
 
 def test_what_two_route_servers_say_is_one_flow() -> None:
-    found = filters(CONFIG, heard(of(SSH)) | heard(of(SSH), neighbor=SECOND))
+    found = filters(CONFIG.filtered, heard(of(SSH)) | heard(of(SSH), neighbor=SECOND))
     assert len(found.enforced["E1"]) == 1
 
 
@@ -99,7 +112,7 @@ def test_flows_stand_in_the_order_of_rfc_8955_whoever_came_first() -> None:
     less = of(Match(BOTH, (HQ,)))
     more = of(replace(SSH, sources=(ip_network("10.1.0.3/32"),)), b"")
     for routes in ((less, of(SSH), more), (more, of(SSH), less)):
-        found = filters(CONFIG, heard(*routes)).enforced["E1"]
+        found = filters(CONFIG.filtered, heard(*routes)).enforced["E1"]
         assert [flow.count(",") for flow in found] == [3, 2, 0]
 
 
@@ -124,14 +137,14 @@ def test_flows_stand_in_the_order_of_rfc_8955_whoever_came_first() -> None:
     ],
 )
 def test_what_a_flow_does(does: bytes, lines: list[str]) -> None:
-    script = filters(CONFIG, heard(of(SSH, does))).script
+    script = filters(CONFIG.filtered, heard(of(SSH, does))).script
     chain = script.split("chain v0f0 {\n")[1].split("  }")[0]
     assert [line.strip() for line in chain.splitlines()] == ["counter", *lines]
 
 
 def test_what_cannot_be_enforced_is_refused_and_said() -> None:
     to = actions.redirect(RouteTarget.parse("65000:9101"))
-    found = filters(CONFIG, heard(of(SSH, to)))
+    found = filters(CONFIG.filtered, heard(of(SSH, to)))
     assert found.script == ""
     (refusal,) = found.refusals
     assert (refusal.vpn, refusal.neighbor) == ("E1", SERVER)
@@ -139,7 +152,7 @@ def test_what_cannot_be_enforced_is_refused_and_said() -> None:
 
 
 def test_alternatives_are_rules_of_one_chain() -> None:
-    script = filters(CONFIG, heard(of(Match(BOTH, ports=(Span(53, 53),))))).script
+    script = filters(CONFIG.filtered, heard(of(Match(BOTH, ports=(Span(53, 53),))))).script
     jumps = [line.strip() for line in script.splitlines() if line.endswith("goto v0f0")]
     assert jumps == [
         "ether type ip ip protocol { 6, 17, 132 } @th,16,16 { 53 } goto v0f0",
@@ -149,7 +162,7 @@ def test_alternatives_are_rules_of_one_chain() -> None:
 
 def test_a_length_of_ipv6_is_counted_without_its_header() -> None:
     match = Match(BOTH, lengths=(Span(0, 128),))
-    assert "ip6 length { 0-88 }" in filters(CONFIG, heard(of(match, version=6))).script
+    assert "ip6 length { 0-88 }" in filters(CONFIG.filtered, heard(of(match, version=6))).script
 
 
 @st.composite
@@ -174,7 +187,7 @@ def test_the_kernel_takes_whatever_flows_there_are() -> None:
         @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
         @given(_heard())
         def taken(heard: Heard) -> None:
-            script = filters(CONFIG, heard).script
+            script = filters(CONFIG.filtered, heard).script
             done = subprocess.run(
                 ["ip", "netns", "exec", name, "nft", "-c", "-f", "-"],
                 input=script, capture_output=True, text=True, check=False, timeout=30,

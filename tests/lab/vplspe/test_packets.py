@@ -190,7 +190,7 @@ def test_what_is_matched_is_dropped_and_nothing_else(
     found = flows(match, version)
     routes = [route(flow, version=version) for flow in found]
     emptied = f"add table bridge {TABLE}\ndelete table bridge {TABLE}\n"
-    bridge.run("nft", "-f", "-", script=emptied + filters(CONFIG, heard(*routes)).script)
+    bridge.run("nft", "-f", "-", script=emptied + filters(CONFIG.filtered, heard(*routes)).script)
     wanted = {
         number
         for number, packet in enumerate(packets)

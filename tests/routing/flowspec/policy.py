@@ -67,10 +67,19 @@ RULES_OF_E2 = (
 EXTRAS = ("", "rate: 1 Mb/s", "rate: 2 Mb/s", "mark: ef")
 
 
-def network(*, branch_speaks_ipv6: bool = False, cloud_is_plain: bool = False) -> bytes:
+def network(
+    *,
+    branch_speaks_ipv6: bool = False,
+    cloud_is_plain: bool = False,
+    trusted: Sequence[str] = (),
+) -> bytes:
+    """``trusted``: names of PEs, of pe0 and pe1, whose own flow routes are taken."""
     branch = ", ipv6 flow-vpn" if branch_speaks_ipv6 else ""
     cloud = "" if cloud_is_plain else ", ipv4 flow-vpn, ipv6 flow-vpn"
-    return _NETWORK.format(branch=branch, cloud=cloud).encode()
+    text = _NETWORK.format(branch=branch, cloud=cloud)
+    for pe in trusted:
+        text = text.replace(f"{pe}: {{address", f"{pe}: {{flow_routes: true, address")
+    return text.encode()
 
 
 def vpn(head: str, rules: Sequence[str], comment: str = "") -> bytes:
@@ -91,11 +100,14 @@ def files(
     comment: str = "",
     branch_speaks_ipv6: bool = False,
     cloud_is_plain: bool = False,
+    trusted: Sequence[str] = (),
 ) -> dict[str, bytes]:
     """A policy; ``e2`` None: without E2; ``comment``: a line above the rules of E1."""
     found = {
         "network.yaml": network(
-            branch_speaks_ipv6=branch_speaks_ipv6, cloud_is_plain=cloud_is_plain
+            branch_speaks_ipv6=branch_speaks_ipv6,
+            cloud_is_plain=cloud_is_plain,
+            trusted=trusted,
         ),
         "e1.yaml": vpn(_E1, e1, comment),
     }

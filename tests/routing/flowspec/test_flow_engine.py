@@ -24,6 +24,7 @@ from vpnctl.model.family import (
 from vpnctl.routing import inspect, session
 from vpnctl.routing.changes import Move
 from vpnctl.routing.engine import Engine
+from vpnctl.routing.flowspec.judging import REFUSED_FLOW
 from vpnctl.routing.nlri import from_text, to_text
 from vpnctl.routing.rewrite import compile_rules
 from vpnctl.ruleset import Compiled, load
@@ -241,7 +242,7 @@ def test_flow_routes_of_pes_are_refused_counted_and_shown() -> None:
     assert counts.refused_flows == {"pe0": 2, "pe1": 2}
     assert not counts.refused
     statuses = {row.status for row in inspect.rib_in(house.engine, "pe1")}
-    assert statuses == {inspect.REFUSED_FLOW}
+    assert statuses == {REFUSED_FLOW}
     # Ours is there beside theirs, and goes when its rule does; theirs go with their sessions.
     assert [row.status for row in inspect.rib_out(house.engine, "pe0")] == ["sent"]
     assert house.apply([]) == {"pe0"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,62 +10,54 @@ from pathlib import Path
 
 import pytest
 
+from tests.scenarios.access_rules.packets import Datagram, arrived, reaches, to_port
 from tests.scenarios.figures import Figures
 from tests.scenarios.stage import Stage, Staging
+from tests.scenarios.traffic.ping import Ping
 from tests.support.daemons import require, wait_until
-from tests.support.lab import Sniffer
 
 pytestmark = pytest.mark.daemon
 
 HERE = Path(__file__).parent
 VM1 = "02:00:00:00:00:02"
-HQ = "10.1.0.1"
+HQ, HQ6 = "10.1.0.1", "2001:db8:1::1"
 GUARDED, OPEN = 7001, 7002
 
-RULES = (
+CONNECTIONS = (
     "access:\n"
     "  - accept: {to: e1-hq, from: cloud2, protocol: tcp, to_port: 7001, at: e1-hq}\n"
     "  - deny: {to: e1-hq, protocol: tcp, to_port: 7001}\n"
+)
+DATAGRAMS = (
+    "access:\n"
+    "  - accept: {to: e1-hq, protocol: udp, to_port: 7003, at: e1-hq}\n"
+    "    mark: ef\n"
+    "  - accept: {to: e1-hq, protocol: udp, to_port: 7005, at: e1-hq}\n"
+    "    rate: 1 Mb/s\n"
+    "  - deny: {to: e1-hq, protocol: udp, dscp: cs1}\n"
+    "  - deny: {to: e1-hq, protocol: udp, fragment: [first-fragment, is-fragment]}\n"
 )
 LIMITED = (
     "access:\n"
     "  - accept: {to: e1-hq, from: cloud1, protocol: icmp, at: e1-hq}\n"
     "    rate: 20 packets/s\n"
 )
+SILENT = "access:\n  - deny: {to: e1-hq, from: cloud1, protocol: icmp, at: e1-hq}\n"
 
-#: Accepts connections on two ports until it is ended.
+EF, CS1 = 46, 8
+
+#: Accepts connections of both IP versions on two ports until it is ended.
 _SERVER = """
 import selectors, socket
 chosen = selectors.DefaultSelector()
 for port in (7001, 7002):
-    chosen.register(socket.create_server(("10.1.0.1", port), backlog=16), selectors.EVENT_READ)
+    there = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    chosen.register(there, selectors.EVENT_READ)
 print("ready", flush=True)
 while True:
     for key, _ in chosen.select():
         key.fileobj.accept()[0].close()
 """
-#: Whether a connection to the address and port can be opened, within a second.
-_CALLER = """
-import socket, sys
-try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), 1).close()
-except TimeoutError:
-    sys.exit(1)
-"""
-
-
-def reaches(stage: Stage, node: str, port: int) -> bool:
-    """Whether a host can open a connection to the head office."""
-    done = stage.run(node, sys.executable, "-ISc", _CALLER, HQ, str(port))
-    assert done.returncode in (0, 1), done.stderr
-    return done.returncode == 0
-
-
-def flows(stage: Stage, pe: str) -> list[str]:
-    """What a PE enforces."""
-    done = stage.run(pe, "cat", "/run/vpnctl/pe/status.json")
-    found: list[str] = json.loads(done.stdout)["vpns"]["E1"]["flows"]
-    return found
 
 
 @contextmanager
@@ -83,71 +74,111 @@ def serving(stage: Stage) -> Iterator[None]:
         process.wait()
 
 
-def to_port(sniffer: Sniffer, mac: str, port: int) -> int:
-    """How many TCP segments from a MAC to a port arrived: IPv4 without options, without a tag."""
-    source = bytes.fromhex(mac.replace(":", ""))
-    return sum(
-        frame.octets[6:12] == source
-        and frame.octets[12:14] == b"\x08\x00"
-        and frame.octets[23] == 6
-        and int.from_bytes(frame.octets[36:38], "big") == port
-        for frame in sniffer.frames()
-    )
+def rule(stage: Stage, access: str, flows: int) -> None:
+    """Let a policy with these access rules take effect, and pe-e1 have that many flows."""
+    plain = (HERE / "policies" / "e1.yaml").read_text()
+    stage.write("e1.yaml", plain + access)
+    stage.says("apply", "--yes")
+    wait_until(lambda: len(stage.flows("pe-e1", "E1")) == flows, f"pe-e1 to have {flows} flows")
 
 
 def test_access_rules(staging: Staging, figures: Figures) -> None:
     require("nft")
     with staging(HERE / "topology.clab.yml") as stage, serving(stage):
-        policy = (stage.policies / "e1.yaml").read_text()
+        for number, host in enumerate(("e1-host", "e1-vm1", "e1-vm2"), start=1):
+            address = f"2001:db8:1::{number}/64"
+            done = stage.run(host, "ip", "address", "add", address, "dev", "eth1", "nodad")
+            assert done.returncode == 0, done.stderr
         for vm in ("e1-vm1", "e1-vm2"):
-            stage.wait_ping(vm, HQ)
-            assert reaches(stage, vm, GUARDED)
-            assert reaches(stage, vm, OPEN)
+            for hq in (HQ, HQ6):
+                stage.wait_ping(vm, hq)
+                assert reaches(stage, vm, hq, GUARDED)
+                assert reaches(stage, vm, hq, OPEN)
 
-        # The plan names each flow, whom it is for, and what it does.
-        stage.write("e1.yaml", policy + RULES)
-        plan = stage.vpnctl("plan")
-        assert "destination-port=7001" in plan
-        assert "drop" in plan
-
+        connections(stage, figures)
+        datagrams(stage)
+        rates(stage)
         with stage.pinging("e1-vm1", HQ) as ping:
-            begun = ping.first()
-            stage.says("apply", "--yes")
-            wait_until(lambda: len(flows(stage, "pe-e1")) == 2, "pe-e1 to filter")
-            assert flows(stage, "pe-c1") == []
-            assert flows(stage, "pe-c2") == []
+            comes_and_goes(stage, ping, figures)
+        assert stage.flows("pe-e1", "E1") == []
+        assert reaches(stage, "e1-vm1", HQ, GUARDED)
 
-            # Denied: not one segment arrives.  Accepted, or of something else: all do.
-            with stage.sniff("e1-host", "eth1") as there:
-                assert not reaches(stage, "e1-vm1", GUARDED)
-                assert to_port(there, VM1, GUARDED) == 0
-                assert reaches(stage, "e1-vm1", OPEN)
-                assert to_port(there, VM1, OPEN) > 0
-            assert reaches(stage, "e1-vm2", GUARDED)
-            ended = ping.first_after(stage.durable())
-            figures.add(
-                "longest gap of traffic that the rules do not concern",
-                ping.longest_gap(begun, ended),
-                at_most=0.02,
-            )
 
-        # Whoever looks finds the rules, their flows, and where they come from.
-        shown = stage.vpnctl("show", "access")
-        assert shown.count("sent") == 2
-        flow = next(word for word in shown.split() if word.endswith("port=7001"))
-        assert "access rule 1 of E1" in stage.vpnctl("explain", flow, "--peer", "pe-e1")
+def connections(stage: Stage, figures: Figures) -> None:
+    """By prefix and port, IPv4 and IPv6."""
+    # The plan names each flow, whom it is for, and what it does.
+    plain = (stage.policies / "e1.yaml").read_text()
+    stage.write("e1.yaml", plain + CONNECTIONS)
+    plan = stage.vpnctl("plan")
+    assert "destination-port=7001" in plan
+    assert "drop" in plan
 
-        # A rate is kept.
-        stage.write("e1.yaml", policy + LIMITED)
-        stage.says("apply", "--yes")
-        wait_until(lambda: len(flows(stage, "pe-e1")) == 1, "pe-e1 to filter anew")
-        assert reaches(stage, "e1-vm1", GUARDED)
-        done = stage.run("e1-vm1", "ping", "-q", "-c", "200", "-i", "0.002", "-W", "1", HQ)
-        received = int(done.stdout.split(" received")[0].split()[-1])
-        assert 0 < received < 200
+    with stage.pinging("e1-vm1", HQ) as ping:
+        begun = ping.first()
+        rule(stage, CONNECTIONS, flows=4)
+        assert stage.flows("pe-c1", "E1") == []
+        assert stage.flows("pe-c2", "E1") == []
 
-        # Taken out, nothing is left of them.
-        stage.write("e1.yaml", policy)
-        stage.says("apply", "--yes")
-        wait_until(lambda: flows(stage, "pe-e1") == [], "pe-e1 to filter nothing")
-        assert reaches(stage, "e1-vm1", GUARDED)
+        # Denied: not one segment arrives.  Accepted, or of something else: all do.
+        with stage.sniff("e1-host", "eth1") as there:
+            for hq in (HQ, HQ6):
+                assert not reaches(stage, "e1-vm1", hq, GUARDED)
+                assert reaches(stage, "e1-vm1", hq, OPEN)
+            assert to_port(there, VM1, GUARDED) == 0
+            assert to_port(there, VM1, OPEN) > 0
+        for hq in (HQ, HQ6):
+            assert reaches(stage, "e1-vm2", hq, GUARDED)
+        ended = ping.first_after(stage.durable())
+        figures.add(
+            "longest gap of traffic that the rules do not concern",
+            ping.longest_gap(begun, ended),
+            at_most=0.02,
+        )
+
+    # Whoever looks finds the rules, their flows, and where they come from.
+    shown = stage.vpnctl("show", "access")
+    assert shown.count("sent") == 4
+    flow = next(word for word in shown.split() if word.endswith("port=7001"))
+    assert "access rule 1 of E1" in stage.vpnctl("explain", flow, "--peer", "pe-e1")
+
+
+def datagrams(stage: Stage) -> None:
+    """By DSCP and fragment, and marked; IPv4 and IPv6."""
+    large = {hq: Datagram(hq, 7004, octets=4000) for hq in (HQ, HQ6)}
+    for hq in (HQ, HQ6):
+        seen = arrived(stage, "e1-vm1", large[hq])
+        assert [packet.is_fragment for packet in seen] == [True] * 3
+    rule(stage, DATAGRAMS, flows=8)
+    for hq in (HQ, HQ6):
+        assert arrived(stage, "e1-vm1", large[hq]) == []
+        (plain,) = arrived(stage, "e1-vm1", Datagram(hq, 7004))
+        assert plain.dscp == 0
+        assert arrived(stage, "e1-vm1", Datagram(hq, 7004, dscp=CS1)) == []
+        (marked,) = arrived(stage, "e1-vm1", Datagram(hq, 7003, dscp=CS1))
+        assert marked.dscp == EF
+        # Half a megabyte at once, where a megabit a second may pass.
+        passed = arrived(stage, "e1-vm1", Datagram(hq, 7005, octets=1000), times=500)
+        assert 0 < len(passed) < 500
+
+
+def rates(stage: Stage) -> None:
+    """So many packets a second and no more."""
+    rule(stage, LIMITED, flows=1)
+    assert reaches(stage, "e1-vm1", HQ, GUARDED)
+    done = stage.run("e1-vm1", "ping", "-q", "-c", "200", "-i", "0.002", "-W", "1", HQ)
+    received = int(done.stdout.split(" received")[0].split()[-1])
+    assert 0 < received < 200
+
+
+def comes_and_goes(stage: Stage, ping: Ping, figures: Figures) -> None:
+    """From the moment that a rule is durable until packets know."""
+    rule(stage, "", flows=0)
+    ping.first_after(stage.durable())
+    rule(stage, SILENT, flows=1)
+    denied = stage.durable()
+    figures.add("a rule denies: last packet that still passed", max(ping.last() - denied, 0.0))
+    rule(stage, "", flows=0)
+    allowed = stage.durable()
+    figures.add(
+        "the rule goes: first packet that passes again", ping.first_after(allowed) - allowed
+    )

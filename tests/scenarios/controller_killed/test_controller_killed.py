@@ -28,6 +28,7 @@ def test_controller_killed(staging: Staging, figures: Figures) -> None:
         ):
             begun = ping.first()
             stage.end("controller")
+            stage.end_sessions()
             assert stage.states() == {}
             stage.start("controller")
             stage.wait_established()

@@ -39,5 +39,5 @@ replaced whenever something changes::
     events -> selection                          what was heard, and what to make of it: pure
     flow_events -> filters                       the same for flow routes (RFC 8955)
     speaker, forwarding, netfilter               ExaBGP, and the kernel
-    agent -> __main__                            all of it, running
+    follower -> agent -> __main__                all of it, running
 """

@@ -6,14 +6,13 @@ import argparse
 import logging
 import os
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from vpnctl.errors import LabError, PolicyError, UsageError, VpnctlError
-from vpnctl.lab.vplspe.agent import Agent, stop_signals
+from vpnctl.lab.vplspe.agent import Agent
 from vpnctl.lab.vplspe.config import read_config
+from vpnctl.lab.vplspe.follower import place_for, stop_signals
 from vpnctl.lab.vplspe.forwarding import Forwarding
 
 
@@ -31,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise LabError("a PE makes network devices", hint="run it as root")
         with (
             stop_signals() as stopping,
-            _directory(options.directory) as directory,
+            place_for(options.directory, "vpls-pe-") as directory,
             Forwarding(config) as forwarding,
         ):
             Agent(config, directory, forwarding).run(stopping)
@@ -65,19 +64,6 @@ def _content(file: Path) -> bytes:
         raise UsageError(
             f"{file} cannot be read: {error.strerror}", hint="name the PE's YAML file"
         ) from error
-
-
-@contextmanager
-def _directory(named: Path | None) -> Iterator[Path]:
-    if named is None:
-        with tempfile.TemporaryDirectory(prefix="vpls-pe-") as name:
-            yield Path(name)
-        return
-    try:
-        named.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{named} cannot be made: {error.strerror}") from error
-    yield named.absolute()
 
 
 if __name__ == "__main__":

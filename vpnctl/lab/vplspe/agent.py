@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import select
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from vpnctl.errors import LabError
@@ -20,31 +16,26 @@ from vpnctl.lab.vplspe.events import (
     SessionDown,
     SessionUp,
     Withdrawn,
-    read_event,
 )
 from vpnctl.lab.vplspe.filters import Filters, filters
 from vpnctl.lab.vplspe.flow_events import FlowKey, FlowRoute
+from vpnctl.lab.vplspe.follower import Follower
 from vpnctl.lab.vplspe.forwarding import Forwarding
 from vpnctl.lab.vplspe.netfilter import Netfilter
 from vpnctl.lab.vplspe.selection import Selection, difference
 from vpnctl.lab.vplspe.selection import select as select_pseudowires
-from vpnctl.lab.vplspe.speaker import Speaker
+from vpnctl.lab.vplspe.speaker import configuration
 from vpnctl.lab.vplspe.values import NlriKey, PeConfig, Pseudowire, VeRoute
-
-#: Octets read from ExaBGP at once.
-_READ = 1 << 20
-#: Milliseconds before ExaBGP is started again.
-_PAUSE = 1000
 
 _log = logging.getLogger("vplspe")
 
 
-class Agent:
+class Agent(Follower):
     """``directory``: where ExaBGP's files and ``status.json`` go."""
 
     def __init__(self, config: PeConfig, directory: Path, forwarding: Forwarding) -> None:
+        super().__init__(directory, partial(configuration, config))
         self._config = config
-        self._directory = directory
         self._forwarding = forwarding
         self._heard: dict[str, dict[NlriKey, VeRoute]] = {}
         self._up: set[str] = set()
@@ -52,51 +43,13 @@ class Agent:
         self._selection = Selection((), ())
         self._netfilter = Netfilter()
         self._filters = Filters("", {}, ())
-        self._unfinished = b""
 
     def run(self, stopping: int) -> None:
         """Until the file descriptor ``stopping`` is readable.  Raises `LabError`."""
         self._write_status()
-        while True:
-            speaker = Speaker(self._config, self._directory)
-            try:
-                stopped = self._listen(speaker, stopping)
-            finally:
-                speaker.stop()
-            self._forget_everything()
-            if stopped or _readable(stopping, _PAUSE):
-                return
+        super().run(stopping)
 
-    def _listen(self, speaker: Speaker, stopping: int) -> bool:
-        """Until ExaBGP ends; True when we are to stop."""
-        poll = select.poll()
-        poll.register(stopping, select.POLLIN)
-        poll.register(speaker.events, select.POLLIN)
-        while True:
-            ready = dict(poll.poll(_PAUSE))
-            if stopping in ready:
-                return True
-            octets = os.read(speaker.events, _READ) if speaker.events in ready else b""
-            try:
-                self._take(octets)
-            except ValueError as error:
-                # What is not understood may be a withdrawal: only a new table is sure.
-                _log.error("%s; starting ExaBGP again", error)
-                return False
-            # Its end may come before its helper has opened the pipe, and the helper's before it.
-            if not octets and (speaker.ended or speaker.events in ready):
-                _log.error("ExaBGP ended, %s may say why; starting it again", speaker.log)
-                return False
-
-    def _take(self, octets: bytes) -> None:
-        *lines, self._unfinished = (self._unfinished + octets).split(b"\n")
-        for line in lines:
-            for event in read_event(line.decode("ascii", "replace")):
-                self._note(event)
-        if lines:
-            self._apply()
-
-    def _note(self, event: Event) -> None:
+    def note(self, event: Event) -> None:
         match event:
             case SessionUp(neighbor):
                 _log.info("session with %s is up", neighbor)
@@ -116,14 +69,12 @@ class Agent:
             case FlowWithdrawn(neighbor, flow_key):
                 self._flows.get(neighbor, {}).pop(flow_key, None)
 
-    def _forget_everything(self) -> None:
+    def forget(self) -> None:
         self._heard.clear()
         self._flows.clear()
         self._up.clear()
-        self._unfinished = b""
-        self._apply()
 
-    def _apply(self) -> None:
+    def apply(self) -> None:
         # First, so that nothing passes unfiltered.
         self._filter()
         before, now = self._selection, select_pseudowires(self._config, self._heard)
@@ -143,7 +94,7 @@ class Agent:
 
     def _filter(self) -> None:
         """Enforce the flow routes that are there now; what cannot be enforced is told."""
-        before, now = self._filters, filters(self._config, self._flows)
+        before, now = self._filters, filters(self._config.filtered, self._flows)
         self._netfilter.change(now.script)
         self._filters = now
         for vpn, flows in now.enforced.items():
@@ -195,27 +146,3 @@ class Agent:
 
 def _words(pseudowire: Pseudowire) -> tuple[str, int, str]:
     return pseudowire.vpn, pseudowire.ve_id, str(pseudowire.peer)
-
-
-def _readable(descriptor: int, milliseconds: int) -> bool:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(milliseconds))
-
-
-@contextmanager
-def stop_signals() -> Iterator[int]:
-    """A file descriptor that is readable from the first SIGTERM or SIGINT on."""
-    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    before = signal.set_wakeup_fd(writing)
-    handlers = {
-        number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield reading
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(before)
-        os.close(reading)
-        os.close(writing)

@@ -7,7 +7,7 @@ does, since it may need several rules to say what it matches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from struct import unpack
@@ -36,13 +36,13 @@ from vpnctl.flowspec.components import (
     Prefix,
     Terms,
 )
-from vpnctl.flowspec.nlri import prefix_text, to_text, version_of
+from vpnctl.flowspec.nlri import has_rd, prefix_text, to_text, version_of
 from vpnctl.flowspec.precedence import bit_values, looked_at, ranges
 from vpnctl.lab.vplspe.flow_events import FlowKey, FlowRoute
-from vpnctl.lab.vplspe.values import PeConfig, Refusal, VpnAtPe
+from vpnctl.lab.vplspe.values import Filtered, Refusal
 
 #: Name of our table in the bridge family of nftables.
-TABLE = "vpls_pe"
+TABLE = "pe_filters"
 #: Octets, or packets, that may come at once before a rate is kept: a tenth of a second's, at least
 #: a few full frames.
 _LEAST_BURST = {actions.RATE_BYTES: 15_000, actions.RATE_PACKETS: 5}
@@ -81,13 +81,13 @@ class Filters:
     refusals: tuple[Refusal, ...]
 
 
-def filters(config: PeConfig, heard: Heard) -> Filters:
+def filters(vpns: Sequence[Filtered], heard: Heard) -> Filters:
     """What the PE shall filter."""
     chains: list[str] = []
     jumps: list[str] = []
     enforced: dict[str, tuple[str, ...]] = {}
     refusals: list[Refusal] = []
-    for number, vpn in enumerate(config.vpns):
+    for number, vpn in enumerate(vpns):
         flows: list[str] = []
         body: list[str] = []
         for neighbor, route in _of_vpn(vpn, heard):
@@ -104,7 +104,7 @@ def filters(config: PeConfig, heard: Heard) -> Filters:
         enforced[vpn.name] = tuple(flows)
         if body:
             chains += [f"  chain v{number} {{", *body, "  }"]
-            ports = ", ".join(f'"{port}"' for port in ports_of(vpn))
+            ports = ", ".join(f'"{port}"' for port in vpn.ports)
             # Of the two ports that a frame crosses, one is a customer's at least.
             jumps += [f"    {side} {{ {ports} }} goto v{number}" for side in ("iifname", "oifname")]
     script = ""
@@ -119,19 +119,12 @@ def filters(config: PeConfig, heard: Heard) -> Filters:
     return Filters(script, enforced, tuple(sorted(refusals)))
 
 
-def ports_of(vpn: VpnAtPe) -> list[str]:
-    """The devices of a VPN's customer ports."""
-    if vpn.vlan is None:
-        return list(vpn.interfaces)
-    return [f"{interface[:10]}.{vpn.vlan}" for interface in vpn.interfaces]
-
-
-def _of_vpn(vpn: VpnAtPe, heard: Heard) -> list[tuple[str, FlowRoute]]:
+def _of_vpn(vpn: Filtered, heard: Heard) -> list[tuple[str, FlowRoute]]:
     """The flow routes that a VPN imports, one neighbor's each, as they are to be looked at."""
     found: dict[FlowKey, tuple[str, FlowRoute]] = {}
     for neighbor, routes in sorted(heard.items()):
         for key, route in routes.items():
-            if route.targets & vpn.imports:
+            if _is_for(route, vpn):
                 found.setdefault(key, (neighbor, route))
 
     def order(key: FlowKey) -> tuple[Any, ...]:
@@ -139,6 +132,12 @@ def _of_vpn(vpn: VpnAtPe, heard: Heard) -> list[tuple[str, FlowRoute]]:
         return version, looked_at(version)(key.flow), key
 
     return [found[key] for key in sorted(found, key=order)]
+
+
+def _is_for(route: FlowRoute, vpn: Filtered) -> bool:
+    if vpn.imports is None:
+        return not has_rd(route.key.family)
+    return bool(route.targets & vpn.imports)
 
 
 # -- what a packet must be like -------------------------------------------------------------------

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from vpnctl.flowspec.components import Flow, MalformedFlowError
 from vpnctl.flowspec.nlri import end_of, key_of, parts
 from vpnctl.model import Family, RouteTarget
-from vpnctl.model.family import FLOW_VPN4, FLOW_VPN6
+from vpnctl.model.family import FLOW_FAMILIES
 
-_FAMILIES = {family.octets: family for family in (FLOW_VPN4, FLOW_VPN6)}
+_FAMILIES = {family.octets: family for family in FLOW_FAMILIES.values()}
 _EXTENDED_LENGTH = 0x10
 _MP_REACH_NLRI, _MP_UNREACH_NLRI, _EXTENDED_COMMUNITIES = 14, 15, 16
 _ROUTE_TARGETS = frozenset((b"\x00\x02", b"\x01\x02", b"\x02\x02"))

@@ -23,8 +23,14 @@ class Netfilter:
 
         Raises `LabError` when it cannot be done; the filters before are then in force.
         """
-        if script == self._script:
-            return
+        if script != self._script:
+            self._put(script)
+
+    def clear(self) -> None:
+        """Take away what somebody else has left.  Raises `LabError`."""
+        self._put("")
+
+    def _put(self, script: str) -> None:
         # "add" makes sure that there is a table to delete.
         emptied = f"add table bridge {TABLE}\ndelete table bridge {TABLE}\n"
         self._nft(emptied + script)

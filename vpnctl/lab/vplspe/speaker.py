@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from vpnctl.errors import LabError
@@ -61,11 +62,12 @@ def _vpls(config: PeConfig, vpn: VpnAtPe) -> str:
 class Speaker:
     """ExaBGP, running; its files are in ``directory``.
 
+    ``configuration``: its configuration, given the script that it is to feed its events to.
     ``events``: a file descriptor, non-blocking, from which the lines of its API are read; it is at
     its end when ExaBGP has ended.
     """
 
-    def __init__(self, config: PeConfig, directory: Path) -> None:
+    def __init__(self, directory: Path, configuration: Callable[[Path], str]) -> None:
         pipe = directory / "events"
         helper = directory / "events.sh"
         file = directory / "exabgp.conf"
@@ -75,7 +77,7 @@ class Speaker:
             os.mkfifo(pipe, 0o600)
             # ExaBGP takes a helper that closes its standard output for dead.
             helper.write_text(f"exec cat 3>&1 >'{pipe}'\n")
-            file.write_text(configuration(config, helper))
+            file.write_text(configuration(helper))
             self.events = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(

@@ -24,6 +24,19 @@ class Neighbor:
 
 
 @dataclass(frozen=True, slots=True)
+class Filtered:
+    """A VPN whose packets are filtered.
+
+    ``imports``: the targets of its flow routes, ``None`` for those that have none, because its PE
+    has one table for all; ``ports``: the devices of its customer ports.
+    """
+
+    name: str
+    imports: frozenset[RouteTarget] | None
+    ports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class VpnAtPe:
     """A VPN at this PE: its VE, its bridge and its ports.
 
@@ -41,6 +54,14 @@ class VpnAtPe:
     vlan: int | None
     mtu: int
 
+    @property
+    def filtered(self) -> Filtered:
+        """As whoever filters sees it."""
+        ports = self.interfaces
+        if self.vlan is not None:
+            ports = tuple(f"{interface[:10]}.{self.vlan}" for interface in ports)
+        return Filtered(self.name, self.imports, ports)
+
 
 @dataclass(frozen=True, slots=True)
 class PeConfig:
@@ -56,6 +77,11 @@ class PeConfig:
     neighbors: tuple[Neighbor, ...]
     underlay: tuple[IPv4Network, ...]
     vpns: tuple[VpnAtPe, ...]
+
+    @property
+    def filtered(self) -> tuple[Filtered, ...]:
+        """All VPNs as whoever filters sees them."""
+        return tuple(vpn.filtered for vpn in self.vpns)
 
 
 class Layer2Info(NamedTuple):

@@ -4,59 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vpnctl.flowspec.nlri import has_rd, parts, version_of
-from vpnctl.model import VPNV4, VPNV6, Endpoint, RouteTarget
 from vpnctl.routing.engine import Engine
-from vpnctl.routing.flowspec.validation import Unicast, infeasible
-from vpnctl.routing.table import Path, TargetGroup
+from vpnctl.routing.flowspec.originated import path_actions
+from vpnctl.routing.table import Path
 
-_UNICAST = {4: VPNV4, 6: VPNV6}
+#: Of a PE that is not trusted with flow routes.
+REFUSED_FLOW = "refused: flow routes are made of access rules, not taken from PEs"
+
+
+def standing(engine: Engine, path: Path, key: bytes) -> str:
+    """``accepted``, or why nobody gets a flow route of a PE."""
+    if not engine.taken.trusts(path.peer):
+        return REFUSED_FLOW
+    why = engine.taken.verdict(path, key).why
+    return f"refused: {why}" if why else "accepted"
 
 
 def judged(engine: Engine, path: Path, key: bytes) -> Iterator[str]:
-    """Whether its PE owns what it speaks for, and whether it would be feasible (RFC 9117)."""
-    rd, flow = parts(path.family, key)
-    at_pe = [one for one in engine.rules.ruleset.endpoints() if one.pe == path.peer]
-    targets = path.attributes.targets
-    for target in sorted(targets):
-        if not any(target in _octets(one) for one in at_pe):
-            yield f"{RouteTarget(target)} is no target of an endpoint at {path.peer}"
-    if rd is not None:
-        owner = engine.rules.owners.get(rd.octets)
-        if owner is not None and owner != path.peer:
-            yield f"{rd} is the route distinguisher of another PE, {owner}"
-    if not has_rd(path.family):
-        yield "it would concern every VPN at the PEs that hear it"
-        return
-    here = [one for one in at_pe if targets & _octets(one)]
-    why = infeasible(flow, path.attributes, _unicast(engine, path, here))
-    yield (
-        f"it would not be feasible (RFC 9117): {why}" if why else "it would be feasible (RFC 9117)"
-    )
-
-
-def _octets(endpoint: Endpoint) -> frozenset[bytes]:
-    return frozenset(target.octets for target in endpoint.export_targets)
-
-
-def _unicast(engine: Engine, path: Path, endpoints: list[Endpoint]) -> Iterator[Unicast]:
-    """The unicast routes of the VRFs of some endpoints: their own, and those that they hear."""
-    family = _UNICAST[version_of(path.family)]
-    exported = frozenset(target.octets for one in endpoints for target in one.export_targets)
-    imported = {target.octets for one in endpoints for target in one.import_targets}
-
-    def concerns(group: TargetGroup) -> bool:
-        if group.peer == path.peer:
-            return bool(group.targets & exported)
-        return not imported.isdisjoint(group.verdict.sent.get(path.peer, ()))
-
-    for group in engine.groups.values():
-        if group.family != family or not concerns(group):
-            continue
-        for one in group.paths:
-            attributes = one.attributes
-            for key in one.nlris:
-                # Prefix length, route distinguisher, prefix.
-                bits, octets = key[0], key[9:]
-                value = int.from_bytes(octets, "big") >> (8 * len(octets) - bits)
-                yield Unicast(bits, value, attributes.originator_id, attributes.neighbor_as)
+    """Whether others get a flow route of a PE, or would, and why not."""
+    verdict = engine.taken.verdict(path, key)
+    if not engine.taken.trusts(path.peer):
+        yield f"not used: {REFUSED_FLOW}"
+        getting = f"{', '.join(verdict.sent)} would get it"
+        yield f"with `flow_routes` of {path.peer} set: {verdict.why or getting}"
+    elif verdict.why:
+        yield f"not used: {verdict.why}"
+    else:
+        does = ", ".join(path_actions(path))
+        yield f"{path.peer} asks this of {verdict.vpn}'s other PEs, with `flow_routes`: {does}"
+        for pe, why in sorted(verdict.unfit.items()):
+            yield f"at {pe} it is not feasible (RFC 9117): {why}"

@@ -1,72 +1,112 @@
-"""Whether a flow route that a PE announces is feasible (RFC 8955 section 6, RFC 9117 section 4).
+"""Whether a flow route that a PE announces is feasible (RFC 8955 section 6, RFC 9117 section 4.1).
 
-What a flow route may decide is what its originator is the way to: traffic to a destination whose
-best route comes from the same originator.
+What a flow route may decide is what its PE is the way to: traffic to a destination that leads to
+its site by the unicast routes of the VRF.  Where all PEs share one AS, the conditions of RFC 9117
+alone would let each of them decide for all others; so
+
+- a PE is no controller: an empty AS_PATH does not stand for the right unicast route (b.2 is off);
+- whoever else announces the destination, or a part of it, must be at the same site, in the same
+  neighbouring AS and, for the route that is best, the flow's own originator (b.1 and c).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from vpnctl.flowspec.components import DESTINATION, Flow, Prefix
-from vpnctl.routing.attributes import Attributes
+from vpnctl.flowspec.components import ADDRESS_BITS, DESTINATION, Flow, Prefix
 
 
 class Unicast(NamedTuple):
-    """A unicast route of the VRF: ``value`` holds the first ``bits`` bits of its prefix.
+    """A unicast route of a VRF: ``value`` holds the first ``bits`` bits of its prefix.
 
-    ``originator``: its ORIGINATOR_ID or the BGP Identifier of who announced it; ``neighbor_as``: 0
-    where the route is from inside.
+    ``peer``: the PE that announced it; ``originator``: its ORIGINATOR_ID or that PE's BGP
+    Identifier; ``neighbor_as``: 0 where the route is from inside.
     """
 
     bits: int
     value: int
+    peer: str
     originator: bytes
     neighbor_as: int
 
 
-def infeasible(flow: Flow, attributes: Attributes, unicast: Iterable[Unicast]) -> str:
-    """Why a flow route is not feasible, or an empty string.
+class Speaker(NamedTuple):
+    """Who announced a flow route; ``site``: all PEs of the site that it speaks for."""
 
-    ``unicast``: the routes of the flow's IP version in the VRF that it is for.  The letters are
-    those of RFC 9117 section 4.1.
-    """
-    destination = flow[0]
-    if not isinstance(destination, Prefix) or destination.type != DESTINATION:
-        return "it names no destination (a)"
-    if destination.offset:
-        return "its destination is not the beginning of an address (a)"
-    routes = list(unicast)
-    covering = [one for one in routes if _covers(one, destination)]
-    best = max(covering, key=lambda one: one.bits, default=None)
-    path = attributes.path
-    inside = path.length == 0  # empty, or of our confederation alone
-    if best is None:
-        return "" if inside else "no unicast route leads to its destination (b)"
-    if best.originator != attributes.originator_id and not inside:
-        return "the best route to its destination comes from another originator (b)"
-    if attributes.origin.external and path.first != best.neighbor_as:
-        return (
-            f"its AS_PATH begins with AS {path.first}, that of the best route to its destination"
-            f" with AS {best.neighbor_as} (RFC 9117 section 4.2)"
+    peer: str
+    originator: bytes
+    neighbor_as: int
+    site: frozenset[str]
+
+
+class UnicastTable:
+    """The unicast routes of a VRF, of one IP version, by prefix."""
+
+    def __init__(self, version: int, routes: Iterable[Unicast]) -> None:
+        self._bits = ADDRESS_BITS[version]
+        self._by_prefix: dict[tuple[int, int], list[Unicast]] = {}
+        for route in routes:
+            self._by_prefix.setdefault((route.bits, route.value), []).append(route)
+        #: First address and length of each prefix, ascending.
+        self._spans = sorted(
+            (value << (self._bits - bits), bits, value) for bits, value in self._by_prefix
         )
-    for one in routes:
-        if _within(one, destination) and one.neighbor_as != best.neighbor_as:
+
+    def covering(self, bits: int, value: int) -> list[Unicast]:
+        """The routes with the longest prefix that covers another."""
+        for length in range(bits, -1, -1):
+            found = self._by_prefix.get((length, value >> (bits - length)))
+            if found:
+                return found
+        return []
+
+    def within(self, bits: int, value: int) -> Iterator[Unicast]:
+        """The routes that are more specific than a prefix."""
+        spare = self._bits - bits
+        end = (value + 1) << spare
+        for at in range(bisect_left(self._spans, (value << spare, bits + 1, 0)), len(self._spans)):
+            start, length, number = self._spans[at]
+            if start >= end:
+                return
+            if length > bits:
+                yield from self._by_prefix[length, number]
+
+
+def destination_of(flow: Flow) -> Prefix | None:
+    """The destination that a flow names, None without one or where it has an offset."""
+    first = flow[0]
+    if isinstance(first, Prefix) and first.type == DESTINATION and not first.offset:
+        return first
+    return None
+
+
+def infeasible(flow: Flow, speaker: Speaker, unicast: UnicastTable) -> str:
+    """Why a flow route is not feasible in a VRF, or an empty string.
+
+    The letters are those of RFC 9117 section 4.1.
+    """
+    destination = destination_of(flow)
+    if destination is None:
+        return "it names no destination (a)"
+    best = unicast.covering(destination.bits, destination.value)
+    if not best:
+        return "no unicast route leads to its destination (b)"
+    own = [one for one in best if (one.peer, one.originator) == speaker[:2]]
+    others = sorted({one.peer for one in best if one.peer not in speaker.site})
+    if others:
+        return f"the route to its destination is that of {', '.join(others)} (b)"
+    if not own:
+        return "the route to its destination has another originator (b)"
+    if any(one.neighbor_as != speaker.neighbor_as for one in own):
+        return (
+            f"its AS_PATH begins with AS {speaker.neighbor_as}, that of the route to its"
+            f" destination with AS {own[0].neighbor_as} (RFC 9117 section 4.2)"
+        )
+    for one in unicast.within(destination.bits, destination.value):
+        if one.peer not in speaker.site:
+            return f"{one.peer} announces a part of its destination (c)"
+        if one.neighbor_as != speaker.neighbor_as:
             return f"AS {one.neighbor_as or 'of our own'} announces a part of its destination (c)"
     return ""
-
-
-def _covers(route: Unicast, destination: Prefix) -> bool:
-    return (
-        route.bits <= destination.bits
-        and destination.value >> (destination.bits - route.bits) == route.value
-    )
-
-
-def _within(route: Unicast, destination: Prefix) -> bool:
-    """Whether a route is more specific than the destination."""
-    return (
-        route.bits > destination.bits
-        and route.value >> (route.bits - destination.bits) == destination.value
-    )
