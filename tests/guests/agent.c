@@ -1,4 +1,4 @@
-/* The first and only process of a test guest: it fills memory, keeps changing it, and checks that
+/* The first process of a test guest: it fills memory, keeps changing it, and checks that
  * every page is still what was last written.
  *
  * Told by the kernel's command line (octets are MiB, rates are pages per round of 10 ms):
@@ -9,7 +9,11 @@
  * A page is checked before it is changed, and all of them when "verify" comes in on the console:
  *   -> verify
  *   <- verified 8192 pages after 431 rounds      or      corrupt page 17 of rewrites
+ *
+ * Beside that it may write to its disk and answer over the network: services.c.
  */
+#include "services.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -189,6 +193,8 @@ int main(void)
     cfmakeraw(&terminal);
     terminal.c_oflag |= OPOST;
     tcsetattr(0, TCSANOW, &terminal);
+    /* Before there is memory that they would share. */
+    start_services();
 
     for (int i = 0; i < REGIONS; i++) {
         struct region *region = &regions[i];

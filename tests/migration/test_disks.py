@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import hashlib
 import random
+import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 from qemu.qmp import QMPClient
 
 from tests.migration.world import World, define, moved
-from tests.support.qemu import Shape, find_qemu
+from tests.support.guest_image import MissingError
+from tests.support.qemu import PATIENCE, Shape, find_newer_qemu, find_qemu
 from vpnctl.errors import AgentError, UsageError
 from vpnctl.migration.agent.messages import (
     AttachRequest,
@@ -60,7 +62,9 @@ class Writer:
 
 
 @asynccontextmanager
-async def attached(world: World, content: bytes) -> AsyncIterator[Writer]:
+async def attached(
+    world: World, content: bytes, find: Callable[[], str] = find_qemu
+) -> AsyncIterator[Writer]:
     """A machine at a that somebody else has started, and that its agent has taken over."""
     disk = world.directory / "a" / "disks" / DISK.file
     disk.write_bytes(content)
@@ -70,7 +74,7 @@ async def attached(world: World, content: bytes) -> AsyncIterator[Writer]:
     definition = define(Shape(), DISK)
     second = run / "second"
     process = await asyncio.create_subprocess_exec(
-        find_qemu(), *arguments(definition, places, (), incoming=False),
+        find(), *arguments(definition, places, (), incoming=False),
         "-qmp", f"unix:{second},server=on,wait=off", stdin=subprocess.DEVNULL,
     )  # fmt: skip
     qmp = QMPClient("writer")
@@ -125,12 +129,59 @@ def test_a_disk_goes_along_and_comes_back_as_a_difference(world: World) -> None:
         assert _digest(disk) == _digest(_disk(world, "a"))
         for offset, letter in writer.written.items():
             assert disk[offset : offset + 4096] == bytes([letter]) * 4096
-        assert there.disk_wire > SIZE // 2
+        assert there.disk_wire > SIZE // 3
         async with world.coordinator() as coordinator:
             back = await moved(coordinator.watch(await coordinator.start("web1", "a")))
             assert back.phase == "done", back
         assert back.disk_wire < there.disk_wire * 0.05
         assert _digest(disk) == _digest(_disk(world, "a"))
+
+    asyncio.run(story())
+
+
+def test_a_stalled_link_does_not_stall_the_guest(world: World) -> None:
+    """Where QEMU can, disks follow synchronously; then the guest waits, but not for ever."""
+    try:
+        newer = find_newer_qemu()
+    except MissingError as missing:
+        pytest.skip(str(missing))
+
+    async def marked(views: AsyncIterator[MigrationView], what: str, times: int = 1) -> None:
+        async for one in views:
+            assert not one.ended, one
+            if [mark.what for mark in one.timeline].count(what) == times:
+                return
+
+    async def story() -> None:
+        for site in "ab":
+            world.start_agent(site, "--qemu", newer)
+        async with (
+            attached(world, bytes(SIZE), find_newer_qemu) as writer,
+            world.coordinator() as coordinator,
+        ):
+            view = await coordinator.start("web1", "b", hold=True)
+            await marked(coordinator.watch(view), "disks follow synchronously")
+            # The other site's agent does nothing any more: as a link does that is cut far away.
+            there = world.agents["b"].process
+            there.send_signal(signal.SIGSTOP)
+            try:
+                writing = asyncio.create_task(writer.keep_writing())
+                stalled = "the link stalls: disks follow asynchronously"
+                await marked(coordinator.watch(view), stalled)
+                async with asyncio.timeout(PATIENCE):
+                    await writer.write()
+            finally:
+                there.send_signal(signal.SIGCONT)
+            await marked(coordinator.watch(view), "disks follow synchronously", 2)
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+            await coordinator.tell(view, "release")
+            ended = await moved(coordinator.watch(view))
+            assert ended.phase == "done", ended
+        assert await world.settled() == "b"
+        disk = _disk(world, "b")
+        for offset, letter in writer.written.items():
+            assert disk[offset : offset + 4096] == bytes([letter]) * 4096
 
     asyncio.run(story())
 

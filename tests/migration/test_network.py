@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
+from collections.abc import AsyncIterator, Collection
 
 import pytest
 
 from tests.migration.world import World, define, moved
 from tests.support.namespaces import devices, namespaces, within
 from tests.support.qemu import Shape
+from vpnctl.errors import NotFoundError, PrecheckError
 from vpnctl.lab.namespaces import routing
 from vpnctl.migration.agent.messages import MachineView
 from vpnctl.migration.agent.peer import LONG_S
 from vpnctl.migration.definition import Nic
+from vpnctl.migration.network import RouteMoment
 
 pytestmark = pytest.mark.daemon
 
@@ -29,25 +33,58 @@ def _sniffer() -> socket.socket:
     return sniffer
 
 
-def test_a_machine_is_announced_and_its_old_tap_is_gone(world: World) -> None:
+class Controller:
+    """Knows one VPN, which reaches a; tells of its machine's route when it is announced at b."""
+
+    def __init__(self) -> None:
+        self.reached = ["a"]
+        self.extended: list[str] = []
+
+    async def sites(self, vpn: str) -> tuple[str, ...]:
+        if vpn != "E1":
+            raise NotFoundError(f"the controller has no VPN {vpn!r}")
+        return tuple(self.reached)
+
+    async def extend(self, vpn: str, site: str) -> None:
+        self.reached.append(site)
+        self.extended.append(vpn)
+
+    async def routes(self, macs: Collection[str]) -> AsyncIterator[RouteMoment]:
+        for words in ("announced by pe-b", "announced to pe-a"):
+            for mac in macs:
+                yield RouteMoment(time.time(), mac, f"route for {mac} {words}", " to " in words)
+        await asyncio.Event().wait()
+
+
+def test_a_machine_takes_its_network_along(world: World) -> None:
+    """Its VPN is extended first, its address is announced, and its old tap is gone."""
+
     async def story(namespace: str) -> None:
         world.namespace = namespace
         for site in "ab":
             world.start_agent(site)
-        nic = Nic(bridge="br-e1", mac=MAC)
+        nic, controller = Nic(bridge="br-e1", mac=MAC, vpn="E1"), Controller()
         definition = define(Shape(), world.shared_disk()).model_copy(update={"nics": (nic,)})
         async with world.client("a") as agent:
             await agent.post("machines", MachineView, definition, LONG_S)
         await world.verify("a")
         (before,) = await asyncio.to_thread(devices, namespace) - {"br-e1"}
         with within(namespace, _sniffer) as sniffer:
-            async with world.coordinator() as coordinator:
-                view = await moved(coordinator.watch(await coordinator.start("web1", "b")))
+            async with world.coordinator(controller) as coordinator:
+                with pytest.raises(PrecheckError, match="E1 does not reach b"):
+                    await coordinator.start("web1", "b", extend=False)
+                begun = await coordinator.start("web1", "b")
+                assert (controller.reached, controller.extended) == (["a", "b"], ["E1"])
+                async with coordinator.routes_told([begun]):
+                    view = await moved(coordinator.watch(begun))
             assert view.phase == "done", view
             heard = sniffer.recv(2000)
         source, kind = heard[6:12], struct.unpack("!H", heard[12:14])[0]
         assert (source.hex(":"), kind) == (MAC, _RARP)
-        assert "announced at b" in [mark.what for mark in view.timeline]
+        told = [mark.what for mark in view.timeline]
+        assert told[:2] == ["E1 is extended to b", "E1 reaches b"]
+        assert "announced at b" in told
+        assert {f"route for {MAC} announced {to}" for to in ("by pe-b", "to pe-a")} <= set(told)
         (after,) = await asyncio.to_thread(devices, namespace) - {"br-e1"}
         assert before != after
         assert await world.verify("b") > 0

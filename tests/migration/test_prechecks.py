@@ -91,3 +91,8 @@ def test_all_failures_at_once() -> None:
     nothing = _SITE.model_copy(update={"images": (), "bridges": (), "kvm": False})
     found = check(_MACHINE, _SOURCE, nothing, "connection refused")
     assert [one.check for one in found] == ["accelerator", "boot", "network", "connectivity"]
+
+
+def test_the_way_back_has_to_be_open_too() -> None:
+    (failure,) = check(_MACHINE, _SOURCE, _SITE, back="connection refused")
+    assert failure.problem == "cloud2 does not reach cloud1: connection refused"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from vpnctl.migration.smartstop import FIXED_S, Advice, crossover, judge, predicted_pause
 
+RECORDED = Path(__file__).parent / "recorded"
 MB = 1_000_000
 RATE = 10.0 * MB
 #: A busy guest over 100 Mb/s: it shrinks, crosses over, and goes up and down.
@@ -56,6 +60,37 @@ def test_a_guest_that_never_has_a_minimum_is_paused_in_the_end() -> None:
     assert first_stop(growing) is None
     flat = [100.0, 20.0, *[20.0] * 40]
     assert first_stop(flat) is not None
+
+
+def _recorded(name: str) -> list[tuple[int, float]]:
+    """Octets left at each pass of a real guest, and the rate of then."""
+    passes = json.loads((RECORDED / f"{name}.json").read_text())["passes"]
+    return [(left, rate) for _, left, rate, _ in passes]
+
+
+def test_a_recorded_busy_guest_stops_at_the_least_that_it_ever_leaves() -> None:
+    series = _recorded("busy")
+    left = [one for one, _ in series]
+    begin = crossover(left)
+    assert begin is not None
+    stops = [
+        number
+        for number, (_, rate) in enumerate(series)
+        if judge(left[: number + 1], rate).advice is Advice.STOP
+    ]
+    assert left[stops[0]] == min(left[begin:])
+    assert left[stops[0]] < 0.85 * max(left[begin:])
+
+
+def test_a_recorded_calm_guest_needs_no_crossover() -> None:
+    series = _recorded("settling")
+    left = [one for one, _ in series]
+    assert crossover(left) is None
+    verdicts = [judge(left[: number + 1], rate) for number, (_, rate) in enumerate(series)]
+    assert [one.advice for one in verdicts][-1] is Advice.STOP
+    assert {one.advice for one in verdicts[:2]} == {Advice.GO_ON}
+    # Whoever allows no pause worth the name gets none.
+    assert judge(left, series[-1][1], max_pause_s=0.01).advice is Advice.GO_ON
 
 
 def test_the_first_pass_never_stops() -> None:

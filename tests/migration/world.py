@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from vpnctl.migration.agent.settings import Certificates
 from vpnctl.migration.coordinator import Coordinator
 from vpnctl.migration.definition import Boot, Definition, Disk
 from vpnctl.migration.ledger import Peer
+from vpnctl.migration.network import Network
 from vpnctl.pki.store import certificate_file, key_file
 
 READY = "ready: "
@@ -143,8 +144,8 @@ class World:
         finally:
             await client.close()
 
-    def coordinator(self) -> Coordinator:
-        return Coordinator(self.peers, self.certificates("noc.test"))
+    def coordinator(self, network: Network | None = None) -> Coordinator:
+        return Coordinator(self.peers, self.certificates("noc.test"), network)
 
     async def machine(self, site: str, name: str = "web1") -> MachineView:
         async with self.client(site) as agent:
@@ -190,12 +191,17 @@ class World:
         """End everything that was started."""
         for site in list(self.agents):
             self.stop_agent(site)
+        handles = []
         for process in guests_below(self.directory):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        deadline = time.monotonic() + PATIENCE
-        while list(guests_below(self.directory)) and time.monotonic() < deadline:
-            time.sleep(0.05)
+            try:
+                handle = os.pidfd_open(process)
+            except ProcessLookupError:
+                continue
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            handles.append(handle)
+        for handle in handles:
+            select.select([handle], [], [], PATIENCE)
+            os.close(handle)
 
 
 def guests_below(directory: Path) -> Iterator[int]:

@@ -52,7 +52,8 @@ _EXABGP_FAMILIES |= {(1, 134): "ipv4 flow-vpn", (2, 134): "ipv6 flow-vpn"}
 class DaemonPeer:
     """A peer of the daemon; ``port``: where to connect, unless ``passive``.
 
-    ``password``: key of TCP MD5; ``ttl_security``: RFC 5082 with one hop.
+    ``password``: key of TCP MD5; ``ttl_security``: RFC 5082 with one hop; ``paths``: as many to
+    one destination are sent, and any are taken (RFC 7911), of GoBGP alone.
     """
 
     address: str
@@ -63,6 +64,7 @@ class DaemonPeer:
     hold_time: int = 90
     password: str = ""
     ttl_security: bool = False
+    paths: int = 0
 
 
 def require(*programs: str) -> None:
@@ -185,6 +187,9 @@ def gobgp(
             lines.append(
                 f'[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = "{name}"'
             )
+            if peer.paths:
+                lines.append("[neighbors.afi-safis.add-paths.config]")
+                lines.append(f"receive = true\nsend-max = {peer.paths}")
     configuration = directory / "gobgpd.toml"
     configuration.write_text("\n".join(lines) + "\n")
     api_port = free_port(address)

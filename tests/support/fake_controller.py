@@ -97,8 +97,10 @@ class FakeController:
         ]
         self.endless = False
         self.asked: list[tuple[object, ...]] = []
+        self.checks: list[bool] = []
         self.subscribed = asyncio.Event()
         self.subscribers = 0
+        self.watched: tuple[bytes, ...] = ()
 
     def _check(self) -> None:
         if self.fail is not None:
@@ -129,9 +131,12 @@ class FakeController:
         self._check()
         return self.problems
 
-    async def plan(self, request: PlanRequest, *, routes: int = 1000) -> views.Plan:
+    async def plan(
+        self, request: PlanRequest, *, routes: int = 1000, check: bool = True
+    ) -> views.Plan:
         self._check()
         self.asked.append(("plan", request, routes))
+        self.checks.append(check)
         if request.kind in ("extend", "retract") and request.vpn != "E1":
             raise NotFoundError(
                 f"no VPN is called {request.vpn!r}", hint="see 'vpnctl show vpns' for their names"
@@ -404,7 +409,8 @@ class FakeController:
             ),
         )
 
-    async def events(self) -> AsyncIterator[views.Event]:
+    async def events(self, macs: Iterable[bytes] = ()) -> AsyncIterator[views.Event]:
+        self.watched = tuple(macs)
         self.subscribers += 1
         self.subscribed.set()
         try:

@@ -8,9 +8,15 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-AGENT_SOURCE = Path(__file__).parent.parent / "guests" / "agent.c"
-#: Where tests/guests/fetch puts a kernel.
+_GUESTS = Path(__file__).parent.parent / "guests"
+SOURCES = (_GUESTS / "agent.c", _GUESTS / "services.c")
+#: Where tests/guests/fetch puts a kernel, and of its modules those for a disk and a network.
 FETCHED = Path("/var/cache/vpnctl/guest-kernel")
+#: Each after those that it needs; a kernel may have them built in.
+_MODULES = (
+    "virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
+    "virtio_blk", "failover", "net_failover", "virtio_net",
+)  # fmt: skip
 
 _DIRECTORY, _FILE, _CHARACTER_DEVICE = 0o040755, 0o100755, 0o020600
 
@@ -31,13 +37,19 @@ def kernel() -> Path:
     return readable[-1]
 
 
+def modules() -> list[Path]:
+    """The modules that a guest loads for its disk and its network, in that order."""
+    places = [FETCHED / "modules" / f"{name}.ko" for name in _MODULES]
+    return [place for place in places if place.exists()]
+
+
 def build_image(directory: Path, files: Mapping[str, Path] | None = None) -> Path:
     """An image for ``-initrd``: the agent, and ``files`` (name: source) in /files."""
     if shutil.which("gcc") is None:
         raise MissingError("gcc is not installed")
     agent = directory / "agent"
     subprocess.run(
-        ["gcc", "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-o", agent, AGENT_SOURCE],
+        ["gcc", "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-o", agent, *SOURCES],
         check=True,
     )
     image = directory / "image.cpio"
@@ -48,6 +60,9 @@ def build_image(directory: Path, files: Mapping[str, Path] | None = None) -> Pat
         out.write(_entry("init", _FILE, agent.read_bytes()))
         for name, source in (files or {}).items():
             out.write(_entry(f"files/{name}", _FILE, source.read_bytes()))
+        out.write(_entry("modules", _DIRECTORY))
+        for number, module in enumerate(modules()):
+            out.write(_entry(f"modules/{number}-{module.name}", _FILE, module.read_bytes()))
         out.write(_entry("TRAILER!!!", 0))
     return image
 

@@ -52,6 +52,12 @@ def capability(code: int, value: bytes = b"") -> bytes:
     return bytes((code, len(value))) + value
 
 
+def add_path(*families: tuple[int, int], send: bool, receive: bool) -> bytes:
+    """RFC 7911 section 4."""
+    mode = receive | send << 1
+    return capability(69, b"".join(struct.pack("!HBB", *each, mode) for each in families))
+
+
 def multiprotocol(family: tuple[int, int]) -> bytes:
     return capability(1, struct.pack("!HBB", family[0], 0, family[1]))
 

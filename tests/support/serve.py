@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.support.daemons import wait_until
+from vpnctl.bgp.door import knock
 from vpnctl.cli.client import Client
 from vpnctl.cli.settings import Settings
 from vpnctl.errors import VpnctlError
@@ -18,11 +19,19 @@ from vpnctl.errors import VpnctlError
 class Serve:
     """A running controller; its socket and its log are in ``directory``.
 
-    ``within``: a command that runs it elsewhere, e.g. in a network namespace.
+    ``within``: a command that runs it elsewhere, e.g. in a network namespace.  With
+    ``keep_sessions`` the BGP sessions outlive a `kill` by so many seconds.  ``options``: more of
+    `vpnctl serve`.
     """
 
     def __init__(
-        self, policies: Path, store_url: str, directory: Path, within: tuple[str, ...] = ()
+        self,
+        policies: Path,
+        store_url: str,
+        directory: Path,
+        within: tuple[str, ...] = (),
+        keep_sessions: int = 0,
+        options: tuple[str, ...] = (),
     ) -> None:
         self.socket = directory / "s"
         self.log = directory / "serve.log"
@@ -39,6 +48,8 @@ class Serve:
                         "serve",
                     ),
                     *("--policies", str(policies), "--store", store_url),
+                    *("--keep-sessions", str(keep_sessions)),
+                    *options,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -68,6 +79,20 @@ class Serve:
         """Make a change; the answer's ``applied``."""
         answer = self.client.post(kind, {"author": "ada", **body}, wait_s=10.0)
         return dict(answer["applied"])
+
+    def kill_sessions(self) -> bool:
+        """End the process that holds the BGP sessions without a controller, if there is one."""
+        found = knock(Path(f"{self.socket}.bgp"))
+        if found is None:
+            return False
+        os.kill(found[1], signal.SIGKILL)
+        found[0].close()
+        return True
+
+    def leave(self) -> None:
+        """End it in order, but for its sessions, which go on."""
+        self.process.send_signal(signal.SIGUSR1)
+        assert self.process.wait(20.0) == 0, self.said()
 
     def kill(self) -> None:
         """End it without a chance to say anything; to do so twice is fine."""

@@ -11,6 +11,7 @@ from vpnctl.cli.command import MIGRATION_PANEL, epilog
 from vpnctl.cli.migrate import (
     history_cmd,
     precheck_cmd,
+    report_cmd,
     start_cmd,
     status_cmd,
     tell_cmd,
@@ -34,7 +35,15 @@ def add_to(app: typer.Typer) -> None:
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for module in (start_cmd, precheck_cmd, status_cmd, watch_cmd, tell_cmd, history_cmd):
+    for module in (
+        start_cmd,
+        precheck_cmd,
+        status_cmd,
+        watch_cmd,
+        tell_cmd,
+        history_cmd,
+        report_cmd,
+    ):
         module.add_to(migrate)
     app.add_typer(
         migrate,

@@ -105,7 +105,8 @@ def controllers(topology: Topology, layout: Layout) -> dict[str, PurePosixPath]:
     """The nodes that run ``vpnctl serve``, each with its socket as the host sees it."""
     found = {}
     for node in topology.of_role(Role.PROGRAM):
-        if node.command[:1] == ("vpnctl",) and "serve" in node.command:
+        words = node.command
+        if words[:1] == ("vpnctl",) and "serve" in words and "agent" not in words:
             inside = node.environment.get("VPNCTL_SOCKET", CONTROLLER_SOCKET)
             outside = layout.outside(node, inside)
             if outside is not None:

@@ -10,6 +10,8 @@
     hypervisor/     the drivers: start a machine, attach to one, ask it, move it
     disk/           a disk to the other site, as blocks that are not there yet
     agent/          one process per site, asked over HTTPS or a unix socket
+    network         what is asked of the controller of the machines' VPNs
+    vpns            extended to where machines go, and their routes told
     coordinator     finds the machine, compares the sites, asks the agents
 
 Words: a *machine* is a guest with its definition; at the site it leaves there is a *departure*, at

@@ -5,9 +5,11 @@
     agents:
       cloud1: https://192.0.2.1:4790
       cloud2: {url: "https://192.0.2.2:4790", name: cloud2.example.net}
+      cloud3: {url: "https://192.0.2.3:4790", site: cloud-west}
       here: unix:/run/vpnctl/agent.sock
 
-``name`` is what the agent's certificate is for, unless it is the host of the URL.
+``name`` is what the agent's certificate is for, unless it is the host of the URL; ``site`` is what
+the controller of the VPNs calls the site, unless that is the same.
 """
 
 from __future__ import annotations
@@ -22,12 +24,13 @@ from vpnctl.migration.ledger import Peer
 
 
 class Entry(BaseModel):
-    """Where an agent is reached, and the name in its certificate."""
+    """Where an agent is reached, the name in its certificate, and its site at the controller."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str
     name: str = ""
+    site: str = ""
 
     @field_validator("url")
     @classmethod
@@ -56,6 +59,10 @@ class AgentsFile(BaseModel):
     agents: Annotated[
         dict[Name, Annotated[Entry, BeforeValidator(_entry)]], Field(min_length=1, max_length=1000)
     ]
+
+    def sites(self) -> dict[str, str]:
+        """What the controller of the VPNs calls them."""
+        return {agent: entry.site or agent for agent, entry in self.agents.items()}
 
     def peers(self) -> dict[str, Peer]:
         """As migrations name them."""

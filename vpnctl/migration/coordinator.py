@@ -8,9 +8,11 @@ on where they are, held, until somebody tells them otherwise.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Self
+from dataclasses import dataclass
+from typing import Self, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel
@@ -21,21 +23,57 @@ from vpnctl.migration.agent.messages import (
     MigrateRequest,
     MigrationList,
     MigrationView,
+    Moment,
+    MomentsRequest,
     Nothing,
+    RateRequest,
     ReachRequest,
+    ReplicateRequest,
+    ReplicationList,
+    ReplicationView,
     SiteFacts,
+    Together,
 )
 from vpnctl.migration.agent.peer import LONG_S, AgentClient
 from vpnctl.migration.agent.settings import Certificates
 from vpnctl.migration.ledger import Peer
+from vpnctl.migration.network import Network
 from vpnctl.migration.prechecks import Failure, check
+from vpnctl.migration.vpns import Vpns
+
+_Answer = TypeVar("_Answer", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is known of a machine before it moves.
+
+    ``site``: where it is; ``failures``: what keeps it from moving; ``extends``: the VPNs that have
+    to be extended to the other site first; ``facts``: of the machine.
+    """
+
+    site: str
+    failures: tuple[Failure, ...]
+    extends: tuple[str, ...]
+    facts: MachineFacts
 
 
 class Coordinator:
-    """``peers``: the agents by site; use it with ``async with``."""
+    """``peers``: the agents by site; use it with ``async with``.
 
-    def __init__(self, peers: Mapping[str, Peer], certificates: Certificates | None) -> None:
+    ``network``: the controller of the machines' VPNs, None where there is none; ``places``: what it
+    calls the sites, where that is something else.
+    """
+
+    def __init__(
+        self,
+        peers: Mapping[str, Peer],
+        certificates: Certificates | None,
+        network: Network | None = None,
+        places: Mapping[str, str] | None = None,
+    ) -> None:
         self.peers = peers
+        self._vpns = Vpns(network, places or {})
         self._agents = {site: AgentClient(peer, certificates) for site, peer in peers.items()}
 
     async def __aenter__(self) -> Self:
@@ -50,16 +88,8 @@ class Coordinator:
             *(agent.get("site", SiteFacts, LONG_S) for agent in self._agents.values()),
             return_exceptions=True,
         )
-        found, silent = {}, []
-        for site, answer in zip(self._agents, answers, strict=True):
-            match answer:
-                case SiteFacts():
-                    found[site] = answer
-                case AgentError():
-                    silent.append(answer)
-                case _:
-                    raise answer
-        return found, silent
+        facts, silent = _sorted_out(answers, SiteFacts)
+        return {one.site: one for one in facts}, silent
 
     async def locate(self, machine: str) -> tuple[str, dict[str, SiteFacts]]:
         """The site that owns ``machine``, and what is known of all sites.
@@ -94,8 +124,11 @@ class Coordinator:
             )
         return found
 
-    async def precheck(self, machine: str, to: str) -> tuple[str, tuple[Failure, ...]]:
-        """The site of ``machine``, and what keeps it from moving to ``to``; touches nothing."""
+    async def precheck(self, machine: str, to: str, *, extend: bool = True) -> Checked:
+        """What keeps ``machine`` from moving to ``to``; touches nothing.
+
+        ``extend``: its VPNs may be extended to that site.
+        """
         self.peer(to)
         site, sites = await self.locate(machine)
         if to not in sites:
@@ -103,13 +136,19 @@ class Coordinator:
         facts = await self._agents[site].get(f"machines/{_quoted(machine)}/facts", MachineFacts)
         if site == to:
             here = Failure("site", f"{machine} is at {to} already", "name another site")
-            return site, (here,)
-        unreachable = ""
+            return Checked(site, (here,), (), facts)
+        there, back = await asyncio.gather(self._reach(site, to), self._reach(to, site))
+        failures = check(facts, sites[site], sites[to], there, back)
+        extends, more = await self._vpns.missing(facts.definition, to, extend=extend)
+        return Checked(site, failures + more, extends, facts)
+
+    async def _reach(self, site: str, to: str) -> str:
+        """Why the agent of ``site`` cannot talk to that of ``to``, empty if it can."""
         try:
-            await self._agents[site].post("reach", Nothing, ReachRequest(to=self.peers[to]))
+            await self._agents[site].post("reach", Nothing, ReachRequest(to=self.peers[to]), LONG_S)
         except VpnctlError as error:
-            unreachable = error.message
-        return site, check(facts, sites[site], sites[to], unreachable)
+            return error.message
+        return ""
 
     async def start(
         self,
@@ -120,14 +159,21 @@ class Coordinator:
         max_pause_s: float | None = None,
         throttle: bool = False,
         hold: bool = False,
+        together: Together | None = None,
+        extend: bool = True,
     ) -> MigrationView:
-        """Begin to move a machine; raises `PrecheckError` with everything that is in the way."""
-        site, failures = await self.precheck(machine, to)
-        if failures:
+        """Begin to move a machine, its VPNs extended to that site unless not ``extend``.
+
+        Raises `PrecheckError` with everything that is in the way.
+        """
+        checked = await self.precheck(machine, to, extend=extend)
+        if checked.failures:
             raise PrecheckError(
-                f"{machine} cannot move to {to}: " + "; ".join(one.problem for one in failures),
-                hint="; ".join(one.remedy for one in failures),
+                f"{machine} cannot move to {to}: "
+                + "; ".join(one.problem for one in checked.failures),
+                hint="; ".join(one.remedy for one in checked.failures),
             )
+        moments = await self._vpns.extend(checked.extends, to)
         request = MigrateRequest(
             migration=f"{machine}-{secrets.token_hex(4)}",
             machine=machine,
@@ -136,8 +182,31 @@ class Coordinator:
             max_pause_s=max_pause_s,
             throttle=throttle,
             hold=hold,
+            together=together,
+            moments=moments,
         )
-        return await self._agents[site].post("migrations", MigrationView, request)
+        return await self._agents[checked.site].post("migrations", MigrationView, request)
+
+    @contextlib.asynccontextmanager
+    async def routes_told(self, views: Sequence[MigrationView]) -> AsyncIterator[None]:
+        """Write into the timelines of migrations what the controller hears and says of the
+        machines' routes, while the block runs and until the other site's PE has spoken."""
+        macs: dict[str, MigrationView] = {}
+        for view in views:
+            path = f"machines/{_quoted(view.machine)}/facts"
+            facts = await self._agents[view.from_site].get(path, MachineFacts)
+            macs |= {nic.mac: view for nic in facts.definition.nics if nic.vpn is not None}
+
+        async def tell(mac: str, moment: Moment) -> None:
+            await self.tell(macs[mac], "moments", MomentsRequest(moments=(moment,)))
+
+        async with self._vpns.routes(macs, tell):
+            yield
+
+    @staticmethod
+    def together(app: str, count: int) -> Together:
+        """What ``count`` machines of an application are started with, to pause and go on as one."""
+        return Together(name=f"{app}-{secrets.token_hex(4)}", count=count)
 
     async def migrations(self) -> tuple[list[MigrationView], list[AgentError]]:
         """Every migration that an agent knows of, the oldest first."""
@@ -145,16 +214,8 @@ class Coordinator:
             *(agent.get("migrations", MigrationList) for agent in self._agents.values()),
             return_exceptions=True,
         )
-        found: list[MigrationView] = []
-        silent: list[AgentError] = []
-        for answer in answers:
-            match answer:
-                case MigrationList():
-                    found += answer.migrations
-                case AgentError():
-                    silent.append(answer)
-                case BaseException():
-                    raise answer
+        lists, silent = _sorted_out(answers, MigrationList)
+        found = [view for one in lists for view in one.migrations]
         return sorted(found, key=lambda one: one.began), silent
 
     async def find(self, name: str) -> MigrationView:
@@ -183,7 +244,7 @@ class Coordinator:
             yield one
 
     async def move_together(self, views: Sequence[MigrationView]) -> AsyncIterator[MigrationView]:
-        """Machines that were started with ``hold``: release all once all are ready.
+        """Machines that were started with ``together``: release all once all are ready.
 
         When one fails before, the others stay where they are, too.
         """
@@ -225,6 +286,34 @@ class Coordinator:
             *(self.tell(one, what) for one in views if not one.ended), return_exceptions=True
         )
 
+    async def replicate(self, machine: str, to: str, rate: int | None = None) -> ReplicationView:
+        """Begin to replicate the disks of a machine to a site, until `end_replication`."""
+        peer = self.peer(to)
+        site, _ = await self.locate(machine)
+        request = ReplicateRequest(machine=machine, to=peer, rate=rate)
+        return await self._agents[site].post("replications", ReplicationView, request)
+
+    async def replications(self) -> tuple[list[ReplicationView], list[AgentError]]:
+        """Every replication, by machine; and what is wrong with agents that do not answer."""
+        answers = await asyncio.gather(
+            *(agent.get("replications", ReplicationList) for agent in self._agents.values()),
+            return_exceptions=True,
+        )
+        lists, silent = _sorted_out(answers, ReplicationList)
+        found = [view for one in lists for view in one.replications]
+        return sorted(found, key=lambda view: view.machine), silent
+
+    async def end_replication(self, machine: str) -> None:
+        """The copy stays where it is, and does not follow any more; raises `NotFoundError`."""
+        site, _ = await self.locate(machine)
+        await self._agents[site].post(f"replications/{_quoted(machine)}/stop", Nothing)
+
+    async def limit_replication(self, machine: str, rate: int | None) -> ReplicationView:
+        """Another bandwidth limit, in bits per second; raises `NotFoundError`."""
+        site, _ = await self.locate(machine)
+        path = f"replications/{_quoted(machine)}/limit"
+        return await self._agents[site].post(path, ReplicationView, RateRequest(rate=rate))
+
     def peer(self, site: str) -> Peer:
         """The agent of a site; raises `NotFoundError`."""
         try:
@@ -234,6 +323,22 @@ class Coordinator:
                 f"there is no agent of a site {site!r}",
                 hint=f"sites: {', '.join(sorted(self.peers))}; they are in the file --agents",
             ) from None
+
+
+def _sorted_out(
+    answers: Iterable[_Answer | BaseException], kind: type[_Answer]
+) -> tuple[list[_Answer], list[AgentError]]:
+    """The answers, and the errors of agents that are silent; raises any other error."""
+    found: list[_Answer] = []
+    silent: list[AgentError] = []
+    for answer in answers:
+        if isinstance(answer, kind):
+            found.append(answer)
+        elif isinstance(answer, AgentError):
+            silent.append(answer)
+        elif isinstance(answer, BaseException):
+            raise answer
+    return found, silent
 
 
 def _quoted(name: str) -> str:

@@ -14,7 +14,7 @@
       - {file: web1.qcow2, format: qcow2}
       - {file: data.img, format: raw, shared: true}
     nics:
-      - {bridge: br-e1, mac: "52:54:00:00:00:01"}
+      - {bridge: br-e1, mac: "52:54:00:00:00:01", vpn: E1}
 
 Files are plain names: the agent of each site knows the directories they are in.
 """
@@ -115,10 +115,11 @@ class Disk(_Frozen):
 
 
 class Nic(_Frozen):
-    """A tap device in ``bridge``."""
+    """A tap device in ``bridge``; ``vpn``: whose network that is, as the controller calls it."""
 
     bridge: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,15}$")]
     mac: Annotated[str, AfterValidator(_mac)]
+    vpn: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")] | None = None
 
 
 class Definition(_Frozen):

@@ -20,6 +20,8 @@ from vpnctl.migration.definition import Definition, Name
 _MACHINES = "machines"
 _DEPARTURES = "departures"
 _ARRIVALS = "arrivals"
+_REPLICATIONS = "replications"
+_REPLICAS = "replicas"
 
 
 class _Record(BaseModel):
@@ -90,7 +92,26 @@ class ArrivalRecord(_Record):
         return self.definition.machine
 
 
-_Kind = TypeVar("_Kind", Machine, DepartureRecord, ArrivalRecord)
+class ReplicationRecord(_Record):
+    """A machine whose disks are replicated to another site; ``rate`` in bits per second."""
+
+    machine: Name
+    to: Peer
+    rate: int | None = None
+
+
+class ReplicaRecord(_Record):
+    """Disks here that are an old copy of a machine's; ``owner`` as of an arrival."""
+
+    definition: Definition
+    owner: str
+
+    @property
+    def machine(self) -> str:
+        return self.definition.machine
+
+
+_Kind = TypeVar("_Kind", Machine, DepartureRecord, ArrivalRecord, ReplicationRecord, ReplicaRecord)
 
 
 class Ledger:
@@ -101,8 +122,10 @@ class Ledger:
         self.machines = self._load(_MACHINES, Machine)
         self.departures = self._load(_DEPARTURES, DepartureRecord)
         self.arrivals = self._load(_ARRIVALS, ArrivalRecord)
+        self.replications = self._load(_REPLICATIONS, ReplicationRecord)
+        self.replicas = self._load(_REPLICAS, ReplicaRecord)
 
-    def write(self, record: Machine | DepartureRecord | ArrivalRecord) -> None:
+    def write(self, record: _Kind) -> None:
         """Make ``record`` durable, in place of the one of its name."""
         match record:
             case Machine():
@@ -115,6 +138,17 @@ class Ledger:
             case ArrivalRecord():
                 self._replace(_ARRIVALS, record.migration, record)
                 self.arrivals[record.migration] = record
+            case ReplicationRecord():
+                self._replace(_REPLICATIONS, record.machine, record)
+                self.replications[record.machine] = record
+            case ReplicaRecord():
+                self._replace(_REPLICAS, record.machine, record)
+                self.replicas[record.machine] = record
+
+    def end_replication(self, machine: str) -> None:
+        """The machine's disks are replicated no longer."""
+        (self._directory / _REPLICATIONS / f"{machine}.json").unlink(missing_ok=True)
+        self.replications.pop(machine, None)
 
     def forget(self, machine: str) -> None:
         """The machine is no longer known here."""

@@ -21,11 +21,16 @@ class Failure:
 
 
 def check(
-    machine: MachineFacts, source: SiteFacts, target: SiteFacts, unreachable: str = ""
+    machine: MachineFacts,
+    source: SiteFacts,
+    target: SiteFacts,
+    there: str = "",
+    back: str = "",
 ) -> tuple[Failure, ...]:
     """Everything that keeps ``machine`` from moving from ``source`` to ``target``.
 
-    ``unreachable``: why the agent of ``source`` cannot talk to that of ``target``, empty if it can.
+    ``there``, ``back``: why the agent of ``source`` cannot talk to that of ``target``, and the
+    other way; empty if it can.
     """
     found = [
         *_state(machine, source, target),
@@ -33,7 +38,7 @@ def check(
         *_room(machine, target),
         *_files(machine, target),
         *_network(machine, target),
-        *_link(source, target, unreachable),
+        *_link(source, target, there, back),
     ]
     return tuple(found)
 
@@ -136,7 +141,7 @@ def _network(machine: MachineFacts, target: SiteFacts) -> Iterator[Failure]:
             )
 
 
-def _link(source: SiteFacts, target: SiteFacts, unreachable: str) -> Iterator[Failure]:
+def _link(source: SiteFacts, target: SiteFacts, there: str, back: str) -> Iterator[Failure]:
     if source.tls != target.tls:
         without = target.site if source.tls else source.site
         yield Failure(
@@ -144,9 +149,10 @@ def _link(source: SiteFacts, target: SiteFacts, unreachable: str) -> Iterator[Fa
             f"the agent of {without} has no certificates, the other one has",
             "start both agents with --cert, --key and --ca, of one CA",
         )
-    if unreachable:
-        yield Failure(
-            "connectivity",
-            f"{source.site} does not reach {target.site}: {unreachable}",
-            f"open the way, and let {source.site} in with --peer at the agent of {target.site}",
-        )
+    for near, far, trouble in ((source, target, there), (target, source, back)):
+        if trouble:
+            yield Failure(
+                "connectivity",
+                f"{near.site} does not reach {far.site}: {trouble}",
+                f"open the way, and let {near.site} in with --peer at the agent of {far.site}",
+            )

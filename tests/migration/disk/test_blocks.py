@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 
 from hypothesis import given
@@ -17,6 +18,7 @@ from vpnctl.migration.disk.blocks import (
     Write,
     Zero,
     joined,
+    merged,
     name_of,
 )
 
@@ -77,12 +79,13 @@ def test_the_disks_become_the_same(
     for at in range(0, _SIZE, BLOCK):
         block = near[at : at + BLOCK]
         if block.strip(b"\0"):
-            far.do(joined(mirror.write(at, memoryview(block))))
+            octets = memoryview(block)
+            far.do(merged(joined(mirror.write(at, octets)), at, octets))
     for offset, length, letter in later:
         source[offset : offset + length] = bytes([letter]) * length
         if letter:
             octets = memoryview(bytes(source[offset : offset + length]))
-            far.do(joined(mirror.write(offset, octets)))
+            far.do(merged(joined(mirror.write(offset, octets)), offset, octets))
         else:
             far.do(joined(mirror.zero(offset, length)))
     far.do(joined(mirror.settle()))
@@ -117,6 +120,17 @@ def test_zeroes_that_follow_each_other_are_said_once() -> None:
     assert list(mirror.zero(0, len(disk))) == []
     assert joined(mirror.settle()) == [Zero(0, 4 * BLOCK)]
     assert list(mirror.zero(0, len(disk))) == []
+
+
+def test_writes_beside_each_other_are_one() -> None:
+    octets = memoryview(random.Random(1).randbytes(4 * BLOCK))
+    mirror = Mirror(8 * BLOCK, [])
+    list(mirror.write(6 * BLOCK, octets[BLOCK : 2 * BLOCK]))
+    parts = merged(joined(mirror.write(BLOCK, octets)), BLOCK, octets)
+    first, second, third = parts
+    assert first == Write(BLOCK, octets[:BLOCK])
+    assert isinstance(second, CopyFrom)
+    assert third == Write(3 * BLOCK, octets[2 * BLOCK :])
 
 
 def test_zeroes_have_a_name_that_nothing_else_has() -> None:

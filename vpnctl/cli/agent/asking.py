@@ -15,6 +15,7 @@ from vpnctl.errors import NotFoundError, UsageError
 if TYPE_CHECKING:
     from vpnctl.migration.agent.peer import AgentClient
     from vpnctl.migration.agent.settings import Certificates
+    from vpnctl.migration.agentsfile import AgentsFile
     from vpnctl.migration.ledger import Peer
 
 _Answer = TypeVar("_Answer")
@@ -74,8 +75,8 @@ def ask(
     return asyncio.run(asked())
 
 
-def read_agents(agents: Path) -> dict[str, Peer]:
-    """The agents of a file by their sites; raises `UsageError`, `DefinitionError`."""
+def read_agents(agents: Path) -> AgentsFile:
+    """The agents of a file; raises `UsageError`, `DefinitionError`."""
     from vpnctl.migration.agentsfile import AgentsFile
     from vpnctl.migration.yamlfile import read_yaml
 
@@ -87,12 +88,12 @@ def read_agents(agents: Path) -> dict[str, Peer]:
             hint="write the agents of all sites into a file and name it with --agents or"
             " VPNCTL_AGENTS: 'agents: {cloud1: https://192.0.2.1:4790}'",
         ) from error
-    return read_yaml(str(agents), content, AgentsFile).peers()
+    return read_yaml(str(agents), content, AgentsFile)
 
 
 def _listed(site: str) -> Peer:
     agents = Path(os.environ.get("VPNCTL_AGENTS", DEFAULT_AGENTS))
-    peers = read_agents(agents)
+    peers = read_agents(agents).peers()
     if site not in peers:
         raise NotFoundError(
             f"there is no site {site!r} in {agents}", hint=f"sites: {', '.join(sorted(peers))}"

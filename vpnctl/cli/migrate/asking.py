@@ -25,6 +25,10 @@ Agents = Annotated[
         show_default="agents.yaml",
     ),
 ]
+NoExtend = Annotated[
+    bool,
+    typer.Option("--no-extend", help="Refuse when the machine's VPN does not reach the site."),
+]
 MachineName = Annotated[str, typer.Argument(help="The machine, or its migration.")]
 
 
@@ -34,12 +38,17 @@ def coordinate(
     """What ``work`` gives; raises what it raises."""
     import asyncio
 
+    from vpnctl.cli.client import Client
+    from vpnctl.cli.migrate.network import ControllerNetwork
     from vpnctl.migration.coordinator import Coordinator
 
-    peers = read_agents(agents)
+    listed = read_agents(agents)
+    network = ControllerNetwork(Client(settings))
 
     async def run() -> _Answer:
-        async with Coordinator(peers, certificates_of(settings)) as coordinator:
+        async with Coordinator(
+            listed.peers(), certificates_of(settings), network, listed.sites()
+        ) as coordinator:
             return await work(coordinator)
 
     return asyncio.run(run())

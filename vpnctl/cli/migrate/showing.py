@@ -44,6 +44,9 @@ async def show(views: AsyncIterator[MigrationView], *, as_json: bool) -> None:
     for one in latest.values():
         if one.phase == "done":
             say(sentence(one))
+    resumed = [one.resumed_at for one in latest.values() if one.resumed_at is not None]
+    if len(resumed) > 1:
+        say(f"they went on within {1000 * (max(resumed) - min(resumed)):.0f} ms of each other")
     if failed:
         raise MigrationError(
             "; ".join(

@@ -9,7 +9,7 @@ import typer
 
 from vpnctl.cli.agent.asking import DEFAULT_AGENTS
 from vpnctl.cli.command import command
-from vpnctl.cli.migrate.asking import Agents, coordinate
+from vpnctl.cli.migrate.asking import Agents, NoExtend, coordinate
 from vpnctl.cli.output import Format, Output, say
 from vpnctl.errors import UsageError
 
@@ -50,6 +50,7 @@ def add_to(app: typer.Typer) -> None:
             bool,
             typer.Option("--throttle", help="QEMU may slow the machine down, to get it through."),
         ] = False,
+        no_extend: NoExtend = False,
         detach: Annotated[
             bool, typer.Option("--detach", help="Start it, and do not watch.")
         ] = False,
@@ -75,6 +76,7 @@ def add_to(app: typer.Typer) -> None:
         async def begin(coordinator: Coordinator) -> list[MigrationView]:
             names = await coordinator.members(app_name, to) if app_name else [machine]
             begun: list[MigrationView] = []
+            together = coordinator.together(app_name, len(names)) if len(names) > 1 else None
             try:
                 for name in names:
                     begun.append(
@@ -84,7 +86,8 @@ def add_to(app: typer.Typer) -> None:
                             rate=rate,
                             max_pause_s=max_pause,
                             throttle=throttle,
-                            hold=len(names) > 1,
+                            together=together,
+                            extend=not no_extend,
                         )
                     )
             except BaseException:
@@ -101,6 +104,7 @@ def add_to(app: typer.Typer) -> None:
             views: AsyncIterator[MigrationView] = (
                 coordinator.watch(begun[0]) if len(begun) == 1 else coordinator.move_together(begun)
             )
-            await show(views, as_json=not output.for_people)
+            async with coordinator.routes_told(begun):
+                await show(views, as_json=not output.for_people)
 
         coordinate(ctx.obj, Path(agents), run)

@@ -10,6 +10,7 @@ from typing import Any
 from vpnctl.errors import MigrationError, NotFoundError, UsageError
 from vpnctl.migration.agent.arriving import Arriving
 from vpnctl.migration.agent.departing import Departing
+from vpnctl.migration.agent.disks import own_disks
 from vpnctl.migration.agent.facts import machine_facts, site_facts
 from vpnctl.migration.agent.messages import (
     ArrivalReady,
@@ -19,14 +20,26 @@ from vpnctl.migration.agent.messages import (
     MigrateRequest,
     MigrationView,
     OfferAnswer,
+    ReplicaReady,
+    ReplicaRequest,
+    ReplicateRequest,
+    ReplicationView,
     SiteFacts,
 )
 from vpnctl.migration.agent.peer import LONG_S, AgentClient
+from vpnctl.migration.agent.replica import Replica
+from vpnctl.migration.agent.replicating import Replicating
 from vpnctl.migration.agent.settings import AgentSettings
 from vpnctl.migration.agent.site import Site
 from vpnctl.migration.commit import Arrival, Departure
 from vpnctl.migration.definition import Definition
-from vpnctl.migration.ledger import ArrivalRecord, DepartureRecord, Peer
+from vpnctl.migration.ledger import (
+    ArrivalRecord,
+    DepartureRecord,
+    Peer,
+    ReplicaRecord,
+    ReplicationRecord,
+)
 
 
 class Agent:
@@ -37,6 +50,8 @@ class Agent:
         self.site = Site(settings)
         self.departures: dict[str, Departing] = {}
         self.arrivals: dict[str, Arriving] = {}
+        self.replications: dict[str, Replicating] = {}
+        self.replicas: dict[str, Replica] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -51,6 +66,12 @@ class Agent:
             if not record.ended:
                 departing = self.departures[record.migration] = Departing(self.site, record, None)
                 self._spawn(departing.resume())
+        moving = {one.record.machine: one for one in self.departures.values()}
+        for replication in list(ledger.replications.values()):
+            if (leaving := moving.get(replication.machine)) is not None:
+                self._spawn(self._replicate_after(leaving, replication))
+            else:
+                self._replicate(replication)
         for name, machine in list(ledger.machines.items()):
             crashed = machine.owner and name not in self.site.running
             if crashed and machine.process is not None and not self.site.ledger_busy(name):
@@ -65,6 +86,10 @@ class Agent:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for replicating in self.replications.values():
+            await replicating.stop()
+        for replica in self.replicas.values():
+            await replica.close()
         for arriving in self.arrivals.values():
             await arriving.close()
         await self.site.close()
@@ -102,6 +127,8 @@ class Agent:
         return await self.site.view(definition.machine)
 
     async def stop_machine(self, name: str) -> None:
+        if name in self.replications:
+            await self.stop_replication(name)
         await self.site.stop(name)
 
     async def reach(self, to: Peer) -> None:
@@ -136,16 +163,87 @@ class Agent:
             state=Departure.OPEN,
             incarnation=qemu.copy.incarnation,
         )
+        replicating = self.replications.pop(request.machine, None)
+        if replicating is not None:
+            await replicating.stop()
         self.site.ledger.write(record)
         departing = self.departures[request.migration] = Departing(self.site, record, request)
+        if replicating is not None:
+            self._spawn(self._replicate_after(departing, replicating.record))
         self._spawn(departing.run())
         return departing.view()
 
-    def migration(self, name: str) -> Departing:
-        """The migration of that name, or the last one of the machine of that name.
+    async def start_replication(self, request: ReplicateRequest) -> ReplicationView:
+        """Begin to replicate a machine's disks; raises `UsageError` when there is nothing to."""
+        machine = self.site.machine(request.machine)
+        if not machine.owner or self.site.ledger_busy(request.machine):
+            raise UsageError(
+                f"{request.machine} is moving, or has left {self.site.settings.site}",
+                hint=f"see 'vpnctl migrate status {request.machine}'",
+            )
+        if request.machine in self.replications:
+            to = self.replications[request.machine].record.to.site
+            raise UsageError(
+                f"{request.machine} is replicated to {to} already",
+                hint=f"vpnctl replicate stop {request.machine}",
+            )
+        if request.to.site == self.site.settings.site or not own_disks(machine.definition):
+            raise UsageError(
+                f"{request.machine} has no disk that {request.to.site} does not have",
+                hint="name another site; shared disks need not be replicated",
+            )
+        record = ReplicationRecord(machine=request.machine, to=request.to, rate=request.rate)
+        self.site.ledger.write(record)
+        return self._replicate(record).view()
 
-        Raises `NotFoundError`.
-        """
+    async def stop_replication(self, machine: str) -> None:
+        """End the replication of a machine's disks; raises `NotFoundError`."""
+        await self.replication(machine).stop()
+        self.replications.pop(machine, None)
+        self.site.ledger.end_replication(machine)
+
+    def replication(self, machine: str) -> Replicating:
+        """That of a machine's disks; raises `NotFoundError`."""
+        try:
+            return self.replications[machine]
+        except KeyError:
+            raise NotFoundError(
+                f"the disks of {machine!r} are not replicated from {self.site.settings.site}",
+                hint="'vpnctl replicate status' lists what is",
+            ) from None
+
+    def _replicate(self, record: ReplicationRecord) -> Replicating:
+        replicating = self.replications[record.machine] = Replicating(self.site, record)
+        replicating.start()
+        return replicating
+
+    async def _replicate_after(self, departing: Departing, record: ReplicationRecord) -> None:
+        """Go on when the machine has not gone."""
+        await departing.finished.wait()
+        if departing.record.state is Departure.GONE:
+            self.site.ledger.end_replication(record.machine)
+        else:
+            self._replicate(record)
+
+    def views(self) -> tuple[MigrationView, ...]:
+        """Every migration of a machine that left, or shall leave; those under way come last."""
+        here = {name: one.view() for name, one in self.departures.items()}
+        before = (one for one in self.site.history if one.migration not in here)
+        return (*before, *here.values())
+
+    def view(self, name: str) -> MigrationView:
+        """How far a migration is, or was, by its name or its machine's; raises `NotFoundError`."""
+        try:
+            return self.migration(name).view()
+        except NotFoundError:
+            found = self.site.history.find(name)
+            if found is None:
+                raise
+            return found
+
+    def migration(self, name: str) -> Departing:
+        """The migration of that name, or the last one of the machine of that name, of those since
+        the agent was started; raises `NotFoundError`."""
         if name in self.departures:
             return self.departures[name]
         of_machine = [one for one in self.departures.values() if one.record.machine == name]
@@ -185,11 +283,50 @@ class Agent:
             state=Arrival.AWAITING,
             process=self.site.new_copy(),
         )
-        before = (one.machine for one in self.site.ledger.arrivals.values())
+        if name in self.replicas:
+            await self.replicas.pop(name).close()
         arriving = self.arrivals[request.migration] = Arriving(
-            self.site, record, request.sizes, known=known is not None or name in before
+            self.site,
+            record,
+            request.sizes,
+            known=self._has_been_here(name),
+            together=request.together,
         )
         return await arriving.prepare()
+
+    async def keep_replica(self, request: ReplicaRequest, visitor: str) -> ReplicaReady:
+        """Let another site write a copy of a machine's disks; raises `MigrationError`."""
+        name = request.definition.machine
+        known = self.site.ledger.machines.get(name)
+        if (known is not None and known.owner) or self.site.ledger_busy(name):
+            raise MigrationError(
+                f"{name} is a machine of {self.site.settings.site}, or about to be",
+                hint=f"see 'vpnctl migrate status {name}'",
+            )
+        if len(request.sizes) != len(request.definition.disks):
+            raise UsageError("there is not one size for each disk")
+        record = ReplicaRecord(definition=request.definition, owner=visitor)
+        if name in self.replicas:
+            await self.close_replica(name, visitor)
+        replica = self.replicas[name] = Replica(self.site, record)
+        return await replica.open(request.sizes, known=self._has_been_here(name))
+
+    async def close_replica(self, machine: str, visitor: str) -> None:
+        """The disks of a replica are written no longer; raises `UsageError` for a stranger."""
+        replica = self.replicas.get(machine)
+        if replica is not None:
+            if replica.record.owner != visitor:
+                raise UsageError(f"the replica is of {replica.record.owner or 'a local agent'}")
+            await self.replicas.pop(machine).close()
+
+    def _has_been_here(self, machine: str) -> bool:
+        """Whether files of a machine's disks are old copies of them."""
+        ledger = self.site.ledger
+        return (
+            machine in ledger.machines
+            or machine in ledger.replicas
+            or any(one.machine == machine for one in ledger.arrivals.values())
+        )
 
     def arrival(self, migration: str, visitor: str) -> Arriving:
         """The arrival that ``visitor`` may talk about; raises `NotFoundError`, `UsageError`."""

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from vpnctl.errors import UsageError, VpnctlError
+from vpnctl.errors import NotFoundError, UsageError, VpnctlError
 from vpnctl.migration.agent.agent import Agent
 from vpnctl.migration.agent.errors import status_of, to_plain
 from vpnctl.migration.agent.messages import (
@@ -28,11 +28,17 @@ from vpnctl.migration.agent.messages import (
     MigrateRequest,
     MigrationList,
     MigrationView,
+    MomentsRequest,
     Nothing,
     OfferAnswer,
     PauseRequest,
     RateRequest,
     ReachRequest,
+    ReplicaReady,
+    ReplicaRequest,
+    ReplicateRequest,
+    ReplicationList,
+    ReplicationView,
     SiteFacts,
 )
 from vpnctl.migration.definition import Definition
@@ -90,11 +96,16 @@ def _for_operators(app: FastAPI, agent: Agent) -> None:
 
     @face.get("/migrations")
     async def migrations() -> MigrationList:
-        return MigrationList(migrations=tuple(one.view() for one in agent.departures.values()))
+        return MigrationList(migrations=agent.views())
 
     @face.get("/migrations/{name}")
     async def migration(name: str) -> MigrationView:
-        return agent.migration(name).view()
+        return agent.view(name)
+
+    @face.post("/migrations/{name}/moments")
+    async def moments(name: str, request: MomentsRequest) -> MigrationView:
+        agent.migration(name).note(request.moments)
+        return agent.view(name)
 
     @face.get("/migrations/{name}/watch")
     async def watch(name: str) -> StreamingResponse:
@@ -135,6 +146,26 @@ def _for_operators(app: FastAPI, agent: Agent) -> None:
         agent.migration(name).memory().allow(request.max_pause_s)
         return agent.migration(name).view()
 
+    @face.get("/replications")
+    async def replications() -> ReplicationList:
+        return ReplicationList(
+            replications=tuple(one.view() for one in agent.replications.values())
+        )
+
+    @face.post("/replications")
+    async def replicate(request: ReplicateRequest) -> ReplicationView:
+        return await agent.start_replication(request)
+
+    @face.post("/replications/{machine}/limit")
+    async def limit_replication(machine: str, request: RateRequest) -> ReplicationView:
+        agent.replication(machine).limit(request.rate)
+        return agent.replication(machine).view()
+
+    @face.post("/replications/{machine}/stop")
+    async def stop_replication(machine: str) -> Nothing:
+        await agent.stop_replication(machine)
+        return Nothing()
+
     app.include_router(face)
 
 
@@ -165,6 +196,22 @@ def _for_agents(app: FastAPI, agent: Agent) -> None:
         await agent.arrival(migration, visitor).announce()
         return Nothing()
 
+    @face.post("/arrivals/{migration}/settled")
+    async def settled(migration: str, visitor: Annotated[str, Depends(_visitor)]) -> Nothing:
+        await agent.arrival(migration, visitor).settle()
+        return Nothing()
+
+    @face.post("/replicas")
+    async def replica(
+        request: ReplicaRequest, visitor: Annotated[str, Depends(_visitor)]
+    ) -> ReplicaReady:
+        return await agent.keep_replica(request, visitor)
+
+    @face.post("/replicas/{machine}/close")
+    async def close_replica(machine: str, visitor: Annotated[str, Depends(_visitor)]) -> Nothing:
+        await agent.close_replica(machine, visitor)
+        return Nothing()
+
     @face.post("/arrivals/{migration}/cancel")
     async def cancel(migration: str, visitor: Annotated[str, Depends(_visitor)]) -> Nothing:
         await agent.arrival(migration, visitor).cancel()
@@ -175,7 +222,11 @@ def _for_agents(app: FastAPI, agent: Agent) -> None:
 
 async def _lines(agent: Agent, name: str) -> AsyncIterator[str]:
     """One line of JSON per change, and at least every `_BEAT_S`, until the migration has ended."""
-    departing = agent.migration(name)
+    try:
+        departing = agent.migration(name)
+    except NotFoundError:
+        yield agent.view(name).model_dump_json() + "\n"
+        return
     while True:
         changed = departing.changed
         view = departing.view()

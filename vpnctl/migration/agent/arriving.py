@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from vpnctl.errors import MigrationError
 from vpnctl.migration.agent import sidecars
 from vpnctl.migration.agent.disks import (
     Exports,
     exports_socket,
-    make_blank,
+    make_disks,
     own_disks,
     tls_to,
 )
-from vpnctl.migration.agent.messages import ArrivalReady, OfferAnswer
+from vpnctl.migration.agent.half import Half
+from vpnctl.migration.agent.messages import ArrivalReady, OfferAnswer, Together
 from vpnctl.migration.agent.site import Site
 from vpnctl.migration.commit import Action, Arrival, Event, arrival
 from vpnctl.migration.disk.receiver import Receiver
-from vpnctl.migration.hypervisor.qemu import Qemu
+from vpnctl.migration.hypervisor.driver import Guest
 from vpnctl.migration.ledger import ArrivalRecord, Copy, Machine
 
 #: Seconds without a word from the owner after which it is given up.
@@ -33,22 +32,29 @@ _LOOK_S = 0.002
 _WATCH_S = 1.0
 
 
-class Arriving:
+class Arriving(Half[ArrivalRecord, Arrival]):
     """One migration at the site that a machine comes to; `prepare` comes first.
 
     ``sizes``: octets of its disks; ``known``: it, or a part of it, has been here: files of its
-    disks are old copies of them.
+    disks are old copies of them; ``together``: it goes on together with others.
     """
 
     def __init__(
-        self, site: Site, record: ArrivalRecord, sizes: Sequence[int] = (), *, known: bool = False
+        self,
+        site: Site,
+        record: ArrivalRecord,
+        sizes: Sequence[int] = (),
+        *,
+        known: bool = False,
+        together: Together | None = None,
     ) -> None:
-        self.record = record
+        super().__init__(site, record, arrival)
         self._sizes = sizes
+        self._together = together
+        self._resumed_at: float | None = None
         self._known = known
         self._exports: Exports | None = None
-        self._site = site
-        self._qemu: Qemu | None = None
+        self._qemu: Guest | None = None
         self._sidecar: sidecars.Sidecar | None = None
         self._heard = time.monotonic()
         self._watching: asyncio.Task[None] | None = None
@@ -64,7 +70,7 @@ class Arriving:
         site.ledger.write(self.record)
         try:
             places = site.settings.places(self.record.process.incarnation)
-            blank = await self._make_disks()
+            blank = await make_disks(definition, places, self._sizes, known=self._known)
             self._qemu = await site.launch(
                 definition, self.record.process, self._started, incoming=True
             )
@@ -84,24 +90,6 @@ class Arriving:
         self._watching = asyncio.create_task(self._watch())
         return ArrivalReady(listen=listen, disks=disks)
 
-    async def _make_disks(self) -> frozenset[int]:
-        """Files for the disks that are not shared; gives those that are new."""
-        definition = self.record.definition
-        places = self._site.settings.places(self.record.process.incarnation)
-        blank = set()
-        for index, disk in enumerate(definition.disks):
-            path = places.disk(definition, index)
-            if not disk.shared and not path.exists():
-                await make_blank(path, self._sizes[index], disk.format)
-                blank.add(index)
-            elif not disk.shared and not self._known:
-                raise MigrationError(
-                    f"{path} is there already, and is no old copy of {self.record.machine}",
-                    hint="move it out of the way",
-                )
-            check_disk(path, shared=disk.shared)
-        return frozenset(blank)
-
     async def _export(self, blank: frozenset[int]) -> str:
         """Let the other site write the disks; gives where it connects to."""
         disks = own_disks(self.record.definition)
@@ -116,6 +104,7 @@ class Arriving:
             frozenset(disks),
             blank,
             tls_to(site.settings, record.owner),
+            site.settings.cache(),
         )
         self._exports = Exports(self._qemu, run, receiver)
         return str(await self._exports.start(disks, site.settings.data))
@@ -139,7 +128,7 @@ class Arriving:
                 raise MigrationError(
                     f"{self.record.machine} does not start", hint="the owner asks again"
                 )
-            return OfferAnswer(accepted=self._answer)
+            return OfferAnswer(accepted=self._answer, resumed_at=self._resumed_at)
 
     async def announce(self) -> None:
         """Let the network know that the machine's MAC addresses are here from now on.
@@ -150,6 +139,12 @@ class Arriving:
         if qemu is None or self.record.state is Arrival.REFUSED:
             raise MigrationError(f"there is no copy of {self.record.machine} here")
         await qemu.announce()
+
+    async def settle(self) -> None:
+        """The disks are equal at both sites: nobody writes to ours any more."""
+        async with self._turn:
+            if self._exports is not None and self.record.state is Arrival.AWAITING:
+                await self._exports.stop()
 
     async def cancel(self) -> None:
         """The owner keeps the machine."""
@@ -166,7 +161,7 @@ class Arriving:
             ):
                 self._qemu = running
             elif self.record.state is not Arrival.OURS:
-                self._qemu = await Qemu.find(self.record.process)
+                self._qemu = await self._site.driver.find(self.record.process)
             await self._happens(Event.RESTARTED)
 
     async def close(self) -> None:
@@ -211,15 +206,6 @@ class Arriving:
         except (TimeoutError, MigrationError):
             return False
 
-    async def _happens(self, event: Event) -> None:
-        following: Event | None = event
-        while following is not None:
-            step = arrival(self.record.state, following)
-            self.record = self.record.model_copy(update={"state": step.state})
-            following = None
-            for action in step.actions:
-                following = await self._act(action) or following
-
     async def _act(self, action: Action) -> Event | None:
         match action:
             case Action.RECORD:
@@ -250,7 +236,9 @@ class Arriving:
             if status == "paused":
                 if self._exports is not None:
                     await self._exports.stop()
-                await qemu.run()
+                if self._together is not None:
+                    await site.meeting.join(self.record.migration, self._together)
+                self._resumed_at = await qemu.run()
         except MigrationError:
             return await self._did_not_run(qemu)
         await self._own(qemu)
@@ -259,7 +247,7 @@ class Arriving:
                 await self.announce()
         return Event.STARTED
 
-    async def _did_not_run(self, qemu: Qemu) -> Event:
+    async def _did_not_run(self, qemu: Guest) -> Event:
         """QEMU said no, or nothing: did the guest run?"""
         try:
             if await qemu.status() == "paused":
@@ -270,7 +258,7 @@ class Arriving:
         await self._own(None)
         return Event.DIED
 
-    async def _own(self, qemu: Qemu | None) -> None:
+    async def _own(self, qemu: Guest | None) -> None:
         """Write down that the machine is this site's."""
         record = self.record
         machine = Machine(definition=record.definition, epoch=record.epoch, owner=True)
@@ -288,12 +276,3 @@ class Arriving:
         if self._qemu is not None:
             await self._site.discard(self._qemu, self.record.definition)
             self._qemu = None
-
-
-def check_disk(path: Path, *, shared: bool) -> None:
-    """Raise `MigrationError` unless the disk can be used here."""
-    if not os.access(path, os.R_OK | os.W_OK):
-        raise MigrationError(
-            f"{path} is not there, or may not be written",
-            hint="mount the shared directory at both sites" if shared else "",
-        )

@@ -6,62 +6,64 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
-from vpnctl.errors import AgentError, MigrationError, UsageError, VpnctlError
+from vpnctl.errors import MigrationError, UsageError, VpnctlError
 from vpnctl.migration.agent import sidecars
-from vpnctl.migration.agent.disks import Mirrors, own_disks, sweep, tls_to
+from vpnctl.migration.agent.alive import while_all_live
+from vpnctl.migration.agent.bandwidth import Bandwidth
+from vpnctl.migration.agent.counterpart import Counterpart
+from vpnctl.migration.agent.disks import own_disks, sweep, tls_to
 from vpnctl.migration.agent.figures import disk_figures, memory_figures
+from vpnctl.migration.agent.half import Half
 from vpnctl.migration.agent.memory import MemoryMove
 from vpnctl.migration.agent.messages import (
     ENDS,
-    ArrivalReady,
     ArrivalRequest,
     Mark,
     MigrateRequest,
     MigrationView,
-    Nothing,
-    OfferAnswer,
+    Moment,
 )
-from vpnctl.migration.agent.peer import LONG_S, AgentClient
+from vpnctl.migration.agent.mirrors import Mirrors
+from vpnctl.migration.agent.peer import AgentClient
 from vpnctl.migration.agent.site import Site
 from vpnctl.migration.commit import Action, Departure, Event, departure
-from vpnctl.migration.hypervisor.command_line import disk_node
 from vpnctl.migration.ledger import DepartureRecord
 from vpnctl.sidecar.wan.address import Address
 
 #: Seconds between two offers while the other site does not answer.
 _AGAIN_S = 0.5
-#: Seconds between two signs of life, without which the other site gives up.
-_ALIVE_S = 5.0
-#: Times that a cancel is sent to a site that does not answer; it gives up by itself, too.
-_CANCELS = 3
 _SEEN_FIRST = "preparing"
 
 
-class Departing:
+class Departing(Half[DepartureRecord, Departure]):
     """One migration at the site that owns the machine.
 
     `run` does all of it; `resume` goes on with what an agent before us had recorded.
     """
 
     def __init__(self, site: Site, record: DepartureRecord, request: MigrateRequest | None) -> None:
-        self.record = record
-        self._site = site
+        super().__init__(site, record, departure)
         self._request = request
-        self._peer = AgentClient(record.to, site.settings.certificates)
-        self._began = time.time()
+        peer = AgentClient(record.to, site.settings.certificates)
+        self._peer = Counterpart(peer, record.migration)
+        before = request.moments if request else ()
+        self._began = min((time.time(), *(one.at for one in before)))
         self._phase = _SEEN_FIRST
-        self._timeline: list[Mark] = []
+        self._timeline = [Mark(at_s=one.at - self._began, what=one.what) for one in before]
         self._error: VpnctlError | None = None
         self._cancelled = False
         self._memory: MemoryMove | None = None
         self._mirrors: Mirrors | None = None
+        self._bandwidth: Bandwidth | None = None
         self._sidecar: sidecars.Sidecar | None = None
         self._loading: asyncio.Task[None] | None = None
         self._announcing: asyncio.Task[None] | None = None
+        self._settling: asyncio.Task[None] | None = None
         self._ran_at: float | None = None
+        self._resumed_at: float | None = None
         self._ended: float | None = None
         self.changed = asyncio.Event()
         self.finished = asyncio.Event()
@@ -82,20 +84,31 @@ class Departing:
     def memory(self) -> MemoryMove:
         """To hold, release or stop it; raises `UsageError` when it does not move now."""
         if self._memory is None or self.record.state is not Departure.OPEN:
-            raise UsageError(
-                f"the memory of {self.record.machine} is not moving now",
-                hint=f"see 'vpnctl migrate status {self.record.machine}'",
-            )
+            raise self._nothing_moves()
         return self._memory
 
+    def _nothing_moves(self) -> UsageError:
+        return UsageError(
+            f"the memory of {self.record.machine} is not moving now",
+            hint=f"see 'vpnctl migrate status {self.record.machine}'",
+        )
+
     async def limit(self, bits_per_s: int | None) -> None:
-        """Another bandwidth limit."""
-        self.memory()
-        assert self._sidecar is not None
-        await self._sidecar.limit(bits_per_s)
-        if self._mirrors is not None:
-            self._mirrors.limit(bits_per_s)
+        """Another bandwidth limit, for memory and disks together; raises `UsageError` when nothing
+        moves now."""
+        if self._bandwidth is None or self.record.state is not Departure.OPEN:
+            raise self._nothing_moves()
+        await self._bandwidth.change(bits_per_s)
         self.mark(f"limited to {bits_per_s} b/s" if bits_per_s else "no limit")
+
+    def note(self, moments: Iterable[Moment]) -> None:
+        """Write what happened outside of the sites into the timeline, each thing once."""
+        known = {mark.what for mark in self._timeline}
+        for one in moments:
+            if one.what not in known:
+                self.mark(one.what, one.at)
+        if self.finished.is_set():
+            self._site.history.write(self.view())
 
     def view(self) -> MigrationView:
         """How far it is."""
@@ -110,10 +123,12 @@ class Departing:
             elapsed_s=(self._ended or time.time()) - self._began,
             error=self._error.message if self._error else "",
             hint=self._error.hint if self._error else "",
-            timeline=tuple(self._timeline),
+            resumed_at=self._resumed_at,
+            timeline=tuple(sorted(self._timeline, key=lambda mark: mark.at_s)),
             **memory_figures(
                 self._memory,
                 sidecar.progress if sidecar else {},
+                limit=self._bandwidth.rate if self._bandwidth else None,
                 ran_at=self._ran_at,
                 moving=self._phase not in ENDS,
             ),
@@ -172,8 +187,9 @@ class Departing:
 
     async def _finish(self) -> None:
         await self._end_sidecar()
-        if self._announcing is not None:
-            await self._announcing
+        for task in (self._announcing, self._settling):
+            if task is not None:
+                await task
         await self._peer.close()
         if self.record.state is Departure.GONE:
             self._phase = "done"
@@ -184,23 +200,22 @@ class Departing:
         self.record = self.record.model_copy(update={"ended": True})
         self._site.ledger.write(self.record)
         self.mark(self._phase)
+        self._site.history.write(self.view())
         self.finished.set()
 
     async def _load(self, request: MigrateRequest) -> None:
         """Everything until the other site has a complete copy, and the guest here is stopped."""
         site, record = self._site, self.record
         machine, qemu = site.machine(record.machine), site.qemu(record.machine)
-        sizes = await self._sizes(len(machine.definition.disks))
-        ready = await self._peer.post(
-            "arrivals",
-            ArrivalReady,
+        sizes = await qemu.disk_sizes(len(machine.definition.disks))
+        ready = await self._peer.prepare(
             ArrivalRequest(
                 migration=record.migration,
                 definition=machine.definition,
                 epoch=record.epoch,
                 sizes=tuple(sizes),
-            ),
-            LONG_S,
+                together=request.together,
+            )
         )
         self.mark(f"{record.to.site} is ready")
         entry = site.settings.places(f"m-{record.migration}").run / "out"
@@ -220,7 +235,10 @@ class Departing:
         if own:
             await sweep(qemu)
             self._phase = "disk"
-            self._mirrors = Mirrors(qemu, own, dict(enumerate(sizes)))
+            self._mirrors = Mirrors(
+                qemu, own, dict(enumerate(sizes)), self.mark, site.settings.cache()
+            )
+            self._bandwidth = Bandwidth(request.rate, self._sidecar, self._mirrors)
             starting = self._mirrors.start(
                 Address.parse(ready.disks),
                 tls_to(site.settings, record.to.name),
@@ -230,15 +248,18 @@ class Departing:
             )
             await self._while_all_live(starting, self._sidecar)
             self.mark("disks follow")
+        self._bandwidth = self._bandwidth or Bandwidth(request.rate, self._sidecar, None)
         self._memory = MemoryMove(
             qemu,
             self._guest_rate,
             self.mark,
             self._announce_soon,
             self._before_switch,
+            lambda: self._mirrors is None or self._mirrors.ready,
             max_pause_s=request.max_pause_s,
             throttle=request.throttle,
-            hold=request.hold,
+            hold=request.hold or request.together is not None,
+            began=self._began,
         )
         self._phase = "memory"
         await self._while_all_live(self._memory.run(f"unix:{entry}"), self._sidecar)
@@ -246,44 +267,23 @@ class Departing:
     async def _while_all_live(
         self, moving: Coroutine[Any, Any, None], sidecar: sidecars.Sidecar
     ) -> None:
-        """``moving`` to its end, unless the sidecar, QEMU or the other site fails before."""
-        qemu = self._site.qemu(self.record.machine)
-        move = asyncio.create_task(moving)
-        broken = asyncio.create_task(sidecar.ended.wait())
-        dead = asyncio.create_task(qemu.gone.wait())
-        silent = asyncio.create_task(self._stay_in_touch())
-        following = asyncio.create_task(self._disks_follow())
-        tasks = (move, broken, dead, silent, following)
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if not move.done() and broken.done() and sidecar.code == 0:
-                # It saw the guest loaded a moment before QEMU says so here.
-                await asyncio.wait((move, dead), return_when=asyncio.FIRST_COMPLETED)
-            if dead.done() and not move.done():
-                raise MigrationError(f"the QEMU of {self.record.machine} has ended")
-            if broken.done() and sidecar.code != 0:
-                raise sidecar.error()
-            for watch in (silent, following):
-                if watch.done() and not move.done():
-                    watch.result()
-            await move
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        """``moving`` to its end, unless anything that it needs fails before."""
+        machine = self.record.machine
+        qemu = self._site.qemu(machine)
+        watches = (self._peer.stay_in_touch(), self._disks_follow(), self._share())
+        await while_all_live(moving, machine, qemu, sidecar, watches)
 
     async def _disks_follow(self) -> None:
         """Raises when a disk does not follow any more."""
         if self._mirrors is not None and self._phase == "memory":
-            await self._mirrors.failed()
+            await self._mirrors.follow(synchronously=True)
         await asyncio.Event().wait()
 
-    async def _stay_in_touch(self) -> None:
-        """Let the other site know that we live; raises what it says when it has given up."""
-        while True:
-            await asyncio.sleep(_ALIVE_S)
-            with contextlib.suppress(AgentError):
-                await self._peer.get(f"arrivals/{self.record.migration}", Nothing)
+    async def _share(self) -> None:
+        """Memory and disks share the limit."""
+        if self._bandwidth is not None and self._phase == "memory":
+            await self._bandwidth.share()
+        await asyncio.Event().wait()
 
     def _announce_soon(self) -> None:
         """Let the network learn the way to the other site while the last memory is under way."""
@@ -292,7 +292,7 @@ class Departing:
 
     async def _announce(self) -> None:
         try:
-            await self._peer.post(f"arrivals/{self.record.migration}/announce", Nothing)
+            await self._peer.announce()
         except VpnctlError as error:
             # It is announced again when it runs there.
             self.mark(f"not announced early: {error.message}")
@@ -304,28 +304,22 @@ class Departing:
         if self._mirrors is not None:
             await self._mirrors.switch()
             self.mark("disks are equal")
+            self._settling = asyncio.create_task(self._settle())
 
-    async def _sizes(self, disks: int) -> list[int]:
-        qemu = self._site.qemu(self.record.machine)
-        nodes = await qemu.ask("query-named-block-nodes", flat=True)
-        sizes = {node["node-name"]: int(node["image"]["virtual-size"]) for node in nodes}
-        return [sizes[disk_node(index)] for index in range(disks)]
+    async def _settle(self) -> None:
+        """Let the other site close its disks to us while the last memory is under way."""
+        if self._bandwidth is not None:
+            await self._bandwidth.memory_alone()
+        if self._mirrors is not None:
+            await self._mirrors.close()
+        with contextlib.suppress(VpnctlError):
+            await self._peer.settled()
 
     def _guest_rate(self) -> float:
         told = self._sidecar.progress if self._sidecar else {}
         return float(told.get("guest_rate") or 0)
 
     # The commit protocol.
-
-    async def _happens(self, event: Event) -> None:
-        """Take a step of the protocol, and those that follow from it."""
-        following: Event | None = event
-        while following is not None:
-            step = departure(self.record.state, following)
-            self.record = self.record.model_copy(update={"state": step.state})
-            following = None
-            for action in step.actions:
-                following = await self._act(action) or following
 
     async def _act(self, action: Action) -> Event | None:
         match action:
@@ -337,7 +331,7 @@ class Departing:
                 await self._end_sidecar()
                 if self._mirrors is not None:
                     await self._mirrors.abandon()
-                await self._send_cancel()
+                await self._peer.cancel()
             case Action.RUN:
                 await self._keep()
             case Action.DESTROY:
@@ -347,9 +341,7 @@ class Departing:
     async def _offer(self) -> Event:
         self._phase = "committing"
         try:
-            answer = await self._peer.post(
-                f"arrivals/{self.record.migration}/offer", OfferAnswer, timeout_s=LONG_S
-            )
+            answer = await self._peer.offer()
         except VpnctlError as error:
             if self._phase != "in doubt":
                 self._phase = "in doubt"
@@ -358,7 +350,7 @@ class Departing:
             await asyncio.sleep(_AGAIN_S)
             return Event.SILENCE
         if answer.accepted:
-            self._ran_at = time.time()
+            self._ran_at, self._resumed_at = time.time(), answer.resumed_at
             self.mark(f"runs at {self.record.to.site}", self._ran_at)
             return Event.ACCEPTANCE
         self.mark(f"refused by {self.record.to.site}")
@@ -366,18 +358,6 @@ class Departing:
             f"{self.record.to.site} lost its copy before it ran there", hint="try again"
         )
         return Event.REFUSAL
-
-    async def _send_cancel(self) -> None:
-        for _ in range(_CANCELS):
-            try:
-                await self._peer.post(f"arrivals/{self.record.migration}/cancel", Nothing)
-            except AgentError:
-                await asyncio.sleep(_AGAIN_S)
-            except VpnctlError:
-                # It does not know of this migration, or has given up already.
-                return
-            else:
-                return
 
     async def _keep(self) -> None:
         """The machine stays: let it go on."""

@@ -1,12 +1,12 @@
-"""A machine's own disks on their way: QEMU's mirrors here, its exports at the other site."""
+"""A machine's own disks: which they are, what QEMU calls them, and exports of those that come."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,16 @@ from vpnctl.errors import MigrationError
 from vpnctl.migration.agent.settings import AgentSettings
 from vpnctl.migration.definition import Definition
 from vpnctl.migration.disk.receiver import Receiver
-from vpnctl.migration.disk.sender import Sender, Traffic
-from vpnctl.migration.hypervisor.command_line import disk_node
-from vpnctl.migration.hypervisor.qemu import Qemu
+from vpnctl.migration.hypervisor.command_line import Places, disk_node
+from vpnctl.migration.hypervisor.driver import Guest
 from vpnctl.sidecar.wan.address import Address
 from vpnctl.sidecar.wan.tls import Tls
 
 #: Seconds that a job has to end once it was told to: what is still to be written waits for that.
 _ENDING_S = 60.0
-_LOOK_S = 0.5
 _SHORT_S = 0.05
 #: What our jobs and nodes are called.
 _JOB, _FAR = re.compile(r"mirror\d+"), re.compile(r"far\d+")
-#: Octets of disk that a mirror looks at together.
-_GRANULARITY = 64 * 1024
 
 
 def own_disks(definition: Definition) -> list[int]:
@@ -41,123 +37,7 @@ def tls_to(settings: AgentSettings, name: str) -> Tls | None:
     return Tls(own.certificate, own.key, own.ca, name) if own else None
 
 
-class Mirrors:
-    """The disks of a machine that leaves; `start`, then `switch` or `abandon`."""
-
-    def __init__(self, qemu: Qemu, disks: Sequence[int], sizes: Mapping[int, int]) -> None:
-        self.left: int | None = None
-        self._qemu = qemu
-        self._disks = disks
-        self._sizes = sizes
-        self._senders: list[Sender] = []
-        self._held = AsyncExitStack()
-        self._nodes: list[int] = []
-        self._jobs: list[int] = []
-
-    async def start(
-        self, peer: Address, tls: Tls | None, migration: str, rate: int | None, run: Path
-    ) -> None:
-        """Copy everything once; return when the copies follow.  Raises `MigrationError`."""
-        with self._qemu.listen("BLOCK_JOB_READY", "BLOCK_JOB_COMPLETED") as events:
-            for disk in self._disks:
-                sender = Sender(peer, tls, migration, disk, rate)
-                self._senders.append(sender)
-                path = run / f"nbd{disk}"
-                size = await self._held.enter_async_context(sender.serving(path))
-                if size != self._sizes[disk]:
-                    raise MigrationError(
-                        f"disk {disk} has {self._sizes[disk]} octets here, {size} there",
-                        hint="remove the old copy at the other site",
-                    )
-                await self._mirror(disk, path)
-            waiting = set(self._jobs)
-            while waiting:
-                try:
-                    event: Any = await asyncio.wait_for(events.get(), _LOOK_S)
-                except TimeoutError:
-                    await self._look()
-                    continue
-                disk = _disk_of(event)
-                if event["event"] == "BLOCK_JOB_COMPLETED":
-                    raise _ended(event)
-                waiting.discard(disk)
-        self.left = 0
-
-    async def failed(self) -> None:
-        """Raise `MigrationError` when a mirror fails; until cancelled."""
-        with self._qemu.listen("BLOCK_JOB_COMPLETED") as events:
-            while True:
-                event: Any = await events.get()
-                if "error" in event["data"]:
-                    raise _ended(event)
-
-    async def switch(self) -> None:
-        """The guest stands still: write what is left, and let go of the other site's disks."""
-        with self._qemu.listen("BLOCK_JOB_COMPLETED") as events:
-            for disk in self._jobs:
-                await self._qemu.ask("block-job-cancel", device=_job(disk), force=False)
-            async with asyncio.timeout(_ENDING_S):
-                while self._jobs:
-                    event: Any = await events.get()
-                    if "error" in event["data"]:
-                        raise MigrationError(f"a disk did not follow: {event['data']['error']}")
-                    self._jobs.remove(_disk_of(event))
-        await self._let_go()
-
-    async def abandon(self) -> None:
-        """Leave nothing of it, whatever state it is in."""
-        await sweep(self._qemu)
-        self._jobs.clear()
-        self._nodes.clear()
-        await self._held.aclose()
-
-    def traffic(self) -> Traffic:
-        """Of all disks together."""
-        told = [sender.traffic for sender in self._senders]
-        return Traffic(
-            sum(one.disk for one in told),
-            sum(one.wire for one in told),
-            sum(one.kept for one in told),
-            sum(one.cuts for one in told),
-        )
-
-    def limit(self, bits_per_s: int | None) -> None:
-        for sender in self._senders:
-            sender.rate = bits_per_s
-
-    async def _mirror(self, disk: int, path: Path) -> None:
-        await self._qemu.ask(
-            "blockdev-add",
-            driver="nbd",
-            node_name=_far(disk),
-            server={"type": "unix", "path": str(path)},
-            export=disk_node(disk),
-            discard="unmap",
-        )
-        self._nodes.append(disk)
-        await self._qemu.ask(
-            "blockdev-mirror",
-            job_id=_job(disk),
-            device=disk_node(disk),
-            target=_far(disk),
-            sync="full",
-            granularity=_GRANULARITY,
-            copy_mode="background",
-        )
-        self._jobs.append(disk)
-
-    async def _let_go(self) -> None:
-        while self._nodes:
-            await self._qemu.ask("blockdev-del", node_name=_far(self._nodes[-1]))
-            self._nodes.pop()
-        await self._held.aclose()
-
-    async def _look(self) -> None:
-        jobs = await self._qemu.ask("query-block-jobs")
-        self.left = sum(int(job["len"]) - int(job["offset"]) for job in jobs)
-
-
-async def sweep(qemu: Qemu) -> None:
+async def sweep(qemu: Guest) -> None:
     """Remove the mirrors that QEMU has, also those of an agent that died.
 
     A broken one that is left behind makes the next migration fail without a word.
@@ -180,7 +60,7 @@ async def sweep(qemu: Qemu) -> None:
 class Exports:
     """The disks of a machine that comes."""
 
-    def __init__(self, qemu: Qemu, run: Path, receiver: Receiver) -> None:
+    def __init__(self, qemu: Guest, run: Path, receiver: Receiver) -> None:
         self._qemu = qemu
         self._run = run
         self._receiver = receiver
@@ -215,6 +95,33 @@ def exports_socket(run: Path) -> Path:
     return run / "exports"
 
 
+async def make_disks(
+    definition: Definition, places: Places, sizes: Sequence[int], *, known: bool
+) -> frozenset[int]:
+    """Files for the disks of a machine that comes, of ``sizes`` octets; gives those that are new.
+
+    ``known``: files that are there already are old copies of them.  Raises `MigrationError` when
+    they are not, or cannot be used.
+    """
+    blank = set()
+    for index, disk in enumerate(definition.disks):
+        path = places.disk(definition, index)
+        if not disk.shared and not path.exists():
+            await make_blank(path, sizes[index], disk.format)
+            blank.add(index)
+        elif not disk.shared and not known:
+            raise MigrationError(
+                f"{path} is there already, and is no old copy of {definition.machine}",
+                hint="move it out of the way",
+            )
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise MigrationError(
+                f"{path} is not there, or may not be written",
+                hint="mount the shared directory at both sites" if disk.shared else "",
+            )
+    return frozenset(blank)
+
+
 async def make_blank(path: Path, size: int, form: str) -> None:
     """A disk of zeroes; raises `MigrationError`."""
     try:
@@ -234,18 +141,16 @@ async def make_blank(path: Path, size: int, form: str) -> None:
         )
 
 
-def _job(disk: int) -> str:
+def mirror_job(disk: int) -> str:
+    """What QEMU calls our job for a disk."""
     return f"mirror{disk}"
 
 
-def _far(disk: int) -> str:
+def far_node(disk: int) -> str:
+    """QEMU's node of the other site's disk."""
     return f"far{disk}"
 
 
-def _disk_of(event: Any) -> int:
+def mirrored_disk(event: Any) -> int:
+    """The disk that an event of QEMU's is about."""
     return int(str(event["data"]["device"]).removeprefix("mirror"))
-
-
-def _ended(event: Any) -> MigrationError:
-    why = event["data"].get("error", "it was cancelled")
-    return MigrationError(f"the mirror of disk {_disk_of(event)} ended: {why}")

@@ -12,7 +12,7 @@ from vpnctl.errors import MigrationError
 from vpnctl.migration.agent.messages import DiskFact, MachineFacts, SiteFacts
 from vpnctl.migration.agent.site import Site
 from vpnctl.migration.hypervisor.command_line import disk_node
-from vpnctl.migration.hypervisor.qemu import Qemu
+from vpnctl.migration.hypervisor.driver import Guest
 from vpnctl.sidecar.stream.refusals import QUERIES, refusals
 
 _MOST_NAMES = 4096
@@ -21,7 +21,7 @@ _MOST_NAMES = 4096
 async def site_facts(site: Site, jobs: Sequence[str]) -> SiteFacts:
     """What this site has; ``jobs``: the migrations under way."""
     settings = site.settings
-    qemu = await site.abilities()
+    qemu = await site.driver.abilities()
     return SiteFacts(
         site=settings.site,
         tls=settings.certificates is not None,
@@ -59,7 +59,7 @@ async def machine_facts(site: Site, name: str) -> MachineFacts:
     )
 
 
-async def _answers(qemu: Qemu) -> dict[str, Any]:
+async def _answers(qemu: Guest) -> dict[str, Any]:
     found = {}
     for query in QUERIES:
         arguments: dict[str, Any] = dict(query.arguments)

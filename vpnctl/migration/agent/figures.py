@@ -10,12 +10,17 @@ from vpnctl.migration.disk.sender import Traffic
 
 
 def memory_figures(
-    memory: MemoryMove | None, told: Mapping[str, Any], *, ran_at: float | None, moving: bool
+    memory: MemoryMove | None,
+    told: Mapping[str, Any],
+    *,
+    limit: int | None,
+    ran_at: float | None,
+    moving: bool,
 ) -> dict[str, Any]:
     """Fields of `MigrationView`.
 
-    ``told``: what the sidecar said last; ``ran_at``: when the machine ran at the other site, by the
-    wall's clock; ``moving``: it has not ended.
+    ``told``: what the sidecar said last; ``limit``: bits per second for everything; ``ran_at``:
+    when the machine ran at the other site, by the wall's clock; ``moving``: it has not ended.
     """
     rate = float(told.get("guest_rate") or 0)
     figures: dict[str, Any] = {
@@ -23,7 +28,7 @@ def memory_figures(
         "guest_rate": rate,
         "wire": told.get("wire", 0),
         "wire_rate": float(told.get("wire_rate") or 0),
-        "limit": told.get("limit"),
+        "limit": None if limit is None else limit / 8,
         "cuts": told.get("cuts", 0),
         "stages": told.get("stages", {}),
     }
@@ -33,6 +38,7 @@ def memory_figures(
         "passes": tuple(memory.passes),
         "left": memory.left,
         "dirty_rate": memory.dirty_rate,
+        "stopped_at": memory.stopped_at,
     }
     if memory.stopped_at is not None and ran_at is not None:
         figures["paused_s"] = ran_at - memory.stopped_at

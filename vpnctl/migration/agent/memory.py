@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from vpnctl.errors import MigrationError
 from vpnctl.migration.agent.messages import Pass
-from vpnctl.migration.hypervisor.qemu import Qemu
-from vpnctl.migration.smartstop import Advice, Verdict, judge
+from vpnctl.migration.hypervisor.driver import Guest, seconds
+from vpnctl.migration.smartstop import Advice, Verdict, crossover, judge
 
 #: Seconds between two looks at QEMU's counters.
 _LOOK_S = 0.25
@@ -19,9 +19,11 @@ _LOOK_S = 0.25
 _NEVER_BY_ITSELF, _NOW = 1, 2_000_000
 #: Octets per second: as good as nothing, but a migration with 0 has no limit at all.
 _CRAWL, _UNLIMITED = 10, 0
-#: The same for a machine that is to be held: what QEMU sends in the pause that it may take by
-#: itself has to be less than what a guest changes in a pass, or it is done before it can be held.
-_TO_BE_HELD = 32 << 20
+#: For a machine that is to be held: seconds that a pass has to take, that the first one has to take
+#: if all of the memory is in use, and octets per second that are always allowed, then and in the
+#: first pass.  So QEMU, which is done by itself when a pass leaves nothing, is not done before it
+#: was looked at: for that a guest would have to change nothing at all for so long.
+_PASS_S, _FIRST_S, _SLOWEST, _SLOWEST_FIRST = 0.5, 16.0, 64 << 10, 32 << 20
 #: Seconds that the guest may stand still until everything is given up, and how many times the
 #: predicted pause if that is longer: a watchdog.
 _LONGEST_PAUSE_S, _TIMES_PREDICTED = 20.0, 4.0
@@ -35,20 +37,24 @@ class MemoryMove:
 
     ``rate``: octets per second of the guest's stream of late, asked when needed; ``mark``: told of
     every moment that matters; ``stopped``: called when the guest stands still; ``before_switch``:
-    done after that, before the last of its memory leaves.
+    done after that, before the last of its memory leaves; ``may_stop``: whether the guest may be
+    stopped now, as far as others are concerned; ``began``: the migration, by the wall's
+    clock.
     """
 
     def __init__(
         self,
-        qemu: Qemu,
+        qemu: Guest,
         rate: Callable[[], float],
         mark: Callable[[str, float], None],
         stopped: Callable[[], None],
         before_switch: Callable[[], Awaitable[None]],
+        may_stop: Callable[[], bool],
         *,
         max_pause_s: float | None,
         throttle: bool,
         hold: bool,
+        began: float,
     ) -> None:
         self.passes: list[Pass] = []
         self.left: int | None = None
@@ -62,12 +68,15 @@ class MemoryMove:
         self._mark = mark
         self._stopped = stopped
         self._before_switch = before_switch
+        self._may_stop = may_stop
         self._max_pause_s = max_pause_s
         self._throttle = throttle
         self._hold = hold
         self._waiting = False
         self._stopping = False
-        self._began = 0.0
+        self._began = began
+        self._fastest = 0.0
+        self._unseen = False
 
     async def run(self, uri: str) -> None:
         """Move it; return when the destination has everything and the guest stands still here.
@@ -91,9 +100,8 @@ class MemoryMove:
             await qemu.ask(
                 "migrate-set-parameters",
                 downtime_limit=_NEVER_BY_ITSELF,
-                max_bandwidth=self._full_speed,
+                max_bandwidth=_SLOWEST if self._hold else _UNLIMITED,
             )
-            self._began = time.time()
             await qemu.ask("migrate", uri=uri)
             try:
                 while True:
@@ -113,11 +121,12 @@ class MemoryMove:
     async def release(self) -> None:
         """Stop holding: the guest may be paused, as soon as it makes sense."""
         self._hold = False
-        if self.held:
-            self.held = False
+        was_held, self.held = self.held, False
+        if was_held:
             self._mark("released", time.time())
+        if not self._waiting:
             await self._bandwidth(_UNLIMITED)
-            if not self._waiting:
+            if was_held:
                 await self.stop()
 
     async def wait(self) -> None:
@@ -130,7 +139,8 @@ class MemoryMove:
         """Send again."""
         self._waiting = False
         if not self.held:
-            await self._bandwidth(self._full_speed)
+            left = [one.left for one in self.passes]
+            await self._bandwidth(_unhurried(left) if self._hold and left else _UNLIMITED)
         self._mark("resumed by the operator", time.time())
 
     async def stop(self) -> None:
@@ -138,8 +148,8 @@ class MemoryMove:
         if not self._stopping:
             self._stopping = True
             self._mark("told to stop the guest", time.time())
-            if self.held or self._waiting:
-                self.held = self._waiting = False
+            if self.held or self._waiting or self._hold:
+                self.held = self._waiting = self._hold = False
                 await self._bandwidth(_UNLIMITED)
             await self._qemu.ask("migrate-set-parameters", downtime_limit=_NOW)
 
@@ -173,7 +183,7 @@ class MemoryMove:
             return None
 
     async def _done(self, event: Any, watchdog: asyncio.Timeout) -> bool:
-        at = event["timestamp"]["seconds"] + event["timestamp"]["microseconds"] / 1e6
+        at = seconds(event)
         if event["event"] == "STOP":
             self.stopped_at = at
             self._mark("guest stopped", at)
@@ -206,28 +216,43 @@ class MemoryMove:
         answer = await self._qemu.ask("query-migrate", _BUSY_S)
         memory = answer.get("ram")
         if answer.get("status") != "active" or memory is None:
+            # QEMU tells of its first pass a moment before it calls itself active.
+            self._unseen = self._unseen or new_pass
             return
+        new_pass, self._unseen = new_pass or self._unseen, False
         self.left = int(memory["remaining"])
         self.dirty_rate = float(memory.get("dirty-pages-rate", 0)) * memory.get(
             "page-size", _PAGE_RATE_UNIT
         )
+        rate = self._rate()
+        self._fastest = max(self._fastest, rate)
         if new_pass:
-            self.passes.append(Pass(at_s=time.time() - self._began, left=self.left))
+            at_s = time.time() - self._began
+            self.passes.append(
+                Pass(at_s=at_s, left=self.left, dirty_rate=self.dirty_rate, rate=rate)
+            )
         if not self.passes:
             return
-        self.verdict = judge([one.left for one in self.passes], self._rate(), self._max_pause_s)
-        if new_pass and self.verdict.advice is Advice.STOP and not self.held and not self._waiting:
-            self._mark(self.verdict.why, time.time())
-            if self._hold:
-                self.held = True
+        left = [one.left for one in self.passes]
+        self.verdict = judge(left, self._fastest if self._hold else rate, self._max_pause_s)
+        if not new_pass or self.held or self._waiting:
+            return
+        if self._hold:
+            # What is left when it is released depends on what the guest does meanwhile.
+            self.held = self.verdict.advice is Advice.STOP or crossover(left) is not None
+            await self._bandwidth(_CRAWL if self.held else _unhurried(left))
+            if self.held:
                 self._mark("held", time.time())
-                await self._bandwidth(_CRAWL)
-            else:
-                await self.stop()
-
-    @property
-    def _full_speed(self) -> int:
-        return _TO_BE_HELD if self._hold else _UNLIMITED
+        elif self.verdict.advice is Advice.STOP and self._may_stop():
+            self._mark(self.verdict.why, time.time())
+            await self.stop()
 
     async def _bandwidth(self, octets_per_s: int) -> None:
         await self._qemu.ask("migrate-set-parameters", max_bandwidth=octets_per_s)
+
+
+def _unhurried(left: Sequence[int]) -> int:
+    """Octets per second for a pass of a machine that is to be held, see `_PASS_S`."""
+    if len(left) == 1:
+        return max(_SLOWEST_FIRST, int(left[0] / _FIRST_S))
+    return max(_SLOWEST, int(left[-1] / _PASS_S))

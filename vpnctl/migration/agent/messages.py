@@ -29,11 +29,33 @@ class AttachRequest(_Message):
     qmp: Annotated[str, Field(max_length=107)]
 
 
+class Together(_Message):
+    """``count`` machines that go on at the same moment; ``name`` is what they have in common."""
+
+    name: MigrationName
+    count: Annotated[int, Field(ge=1, le=1000)]
+
+
+class Moment(_Message):
+    """Something that happened outside of the sites; ``at`` in seconds since 1970."""
+
+    at: float
+    what: Annotated[str, Field(max_length=500)]
+
+
+class MomentsRequest(_Message):
+    """Write these into the timeline of a migration."""
+
+    moments: Annotated[tuple[Moment, ...], Field(max_length=100)]
+
+
 class MigrateRequest(_Message):
-    """Move a machine; ``rate`` in bits per second; ``hold``: wait for `release` before the pause.
+    """Move a machine; ``rate`` in bits per second; ``together``: with others; then it waits for
+    `release` before the pause.
 
     ``max_pause_s``: the longest pause that is allowed; ``throttle``: QEMU may slow the guest down
-    for that.
+    for that; ``hold``: wait for `release` though it is alone; ``moments``: what was done for it
+    already.
     """
 
     migration: MigrationName
@@ -43,6 +65,8 @@ class MigrateRequest(_Message):
     max_pause_s: Annotated[float, Field(gt=0, le=3600)] | None = None
     throttle: bool = False
     hold: bool = False
+    together: Together | None = None
+    moments: Annotated[tuple[Moment, ...], Field(max_length=100)] = ()
 
 
 class ReachRequest(_Message):
@@ -68,12 +92,14 @@ class Nothing(_Message):
 
 
 class ArrivalRequest(_Message):
-    """Make ready for a machine; ``sizes``: octets of each of its disks."""
+    """Make ready for a machine; ``sizes``: octets of each of its disks; ``together``: it goes on
+    together with others."""
 
     migration: MigrationName
     definition: Definition
     epoch: Annotated[int, Field(ge=1)]
     sizes: tuple[Annotated[int, Field(ge=0, le=1 << 50)], ...]
+    together: Together | None = None
 
 
 class ArrivalReady(_Message):
@@ -84,9 +110,63 @@ class ArrivalReady(_Message):
 
 
 class OfferAnswer(_Message):
-    """``accepted``: the machine runs there; otherwise it never will under this migration."""
+    """``accepted``: the machine runs there; otherwise it never will under this migration.
+
+    ``resumed_at``: when it went on, by that site's clock; None when nobody saw it.
+    """
 
     accepted: bool
+    resumed_at: float | None = None
+
+
+class ReplicaRequest(_Message):
+    """Keep a copy of a machine's disks; ``sizes``: octets of each."""
+
+    definition: Definition
+    sizes: tuple[Annotated[int, Field(ge=0, le=1 << 50)], ...]
+
+
+class ReplicaReady(_Message):
+    """Where the senders of the disks connect to."""
+
+    disks: str
+
+
+class ReplicateRequest(_Message):
+    """Replicate a machine's disks to a site; ``rate`` in bits per second."""
+
+    machine: Name
+    to: Peer
+    rate: Rate | None = None
+
+
+class ReplicationView(_Message):
+    """How far the replication of a machine's disks is.
+
+    ``phase``: copying, following, cut off; ``since``: when that began, in seconds since 1970;
+    ``left``: octets that the mirrors have still to look at, None when nobody knows; ``disk``,
+    ``wire``, ``kept``: octets that the mirrors wrote, that were sent, and that the other site had
+    already, since the last cut.
+    """
+
+    machine: str
+    from_site: str
+    to_site: str
+    phase: str
+    since: float
+    left: int | None
+    disk: int
+    wire: int
+    kept: int
+    cuts: int
+    limit: int | None
+    error: str
+
+
+class ReplicationList(_Message):
+    """The replications of a site's machines."""
+
+    replications: tuple[ReplicationView, ...]
 
 
 class MachineView(_Message):
@@ -149,10 +229,14 @@ class Mark(_Message):
 
 
 class Pass(_Message):
-    """A pass over the memory: octets left when it began, and seconds since the beginning."""
+    """A pass over the memory: octets left when it began, and seconds since the beginning of the
+    migration; ``dirty_rate``, ``rate``: octets per second that the guest changed and that left
+    QEMU, of late."""
 
     at_s: float
     left: int
+    dirty_rate: float = 0.0
+    rate: float = 0.0
 
 
 class MigrationView(_Message):
@@ -162,7 +246,8 @@ class MigrationView(_Message):
     cancelled.  ``left``: octets of memory still to send; ``dirty_rate``, ``guest_rate``,
     ``wire_rate``: octets per second; ``disk``, ``disk_wire``, ``disk_kept``: octets that the
     mirrors wrote, that were sent, and that the other site had already; ``pause_s``: predicted
-    while it moves, ``paused_s``: what it was, at most.
+    while it moves, ``paused_s``: what it was, at most; ``stopped_at``, ``resumed_at``: when the
+    machine was paused and went on, by the clocks of the sites where that was.
     """
 
     migration: str
@@ -188,6 +273,8 @@ class MigrationView(_Message):
     disk_cuts: int = 0
     pause_s: float | None = None
     paused_s: float | None = None
+    stopped_at: float | None = None
+    resumed_at: float | None = None
     advice: str = ""
     eta_s: float | None = None
     error: str = ""
@@ -201,6 +288,6 @@ class MigrationView(_Message):
 
 
 class MigrationList(_Message):
-    """The migrations of a site's machines since its agent started."""
+    """The migrations of the machines that left, or shall leave, a site."""
 
     migrations: tuple[MigrationView, ...]

@@ -20,6 +20,10 @@ _CONNECT_S = 5.0
 _ANSWER_S = 10.0
 #: A watched migration says something much more often.
 _SILENCE_S = 15.0
+#: Connections stay for longer than between two signs of life: a handshake in mid-commit would be a
+#: longer pause.
+KEPT_S = 30.0
+_LIMITS = httpx.Limits(keepalive_expiry=KEPT_S)
 #: Seconds that a QEMU, a sidecar and perhaps a probe of QEMU take to start.
 LONG_S = 120.0
 
@@ -59,7 +63,7 @@ class AgentClient:
                 hint="write https://HOST:PORT or unix:/PATH/TO/agent.sock",
             )
         self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(verify=verify, uds=uds),
+            transport=httpx.AsyncHTTPTransport(verify=verify, uds=uds, limits=_LIMITS),
             base_url=base,
             timeout=httpx.Timeout(_ANSWER_S, connect=_CONNECT_S),
         )

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from vpnctl.errors import UsageError
 from vpnctl.migration.agent.agent import Agent
 from vpnctl.migration.agent.app import IS_OPERATOR, VISITOR, create_app
+from vpnctl.migration.agent.peer import KEPT_S
 from vpnctl.migration.agent.settings import Certificates
 from vpnctl.sidecar.run.qemu import unix_listener
 from vpnctl.sidecar.wan.address import Address
@@ -25,6 +26,9 @@ from vpnctl.sidecar.wan.tls import Tls
 #: Seconds that answers under way are given at the end.
 _GRACE_S = 2
 _BACKLOG = 64
+#: Seconds that a silent connection stays: for longer than clients keep theirs, so that they do not
+#: ask on one that ends.
+_KEPT_S = int(2 * KEPT_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,7 @@ class AgentServer:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_S,
+            timeout_keep_alive=_KEPT_S,
         )
         config.load()
         config.ssl = tls

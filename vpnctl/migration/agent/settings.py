@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vpnctl.migration.hypervisor.command_line import Places
+from vpnctl.sidecar.elimination import SiteCache
 from vpnctl.sidecar.wan.address import Address
+
+#: Octets that the site's cache may take, as a sidecar has it unless told otherwise.
+_CACHE_SIZE = 8 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,10 @@ class AgentSettings:
     data: Address
     certificates: Certificates | None
     site_cache: Path | None = None
+
+    def cache(self) -> SiteCache | None:
+        """Where this site keeps blocks, None for nowhere; raises `SidecarError`."""
+        return None if self.site_cache is None else SiteCache(self.site_cache, _CACHE_SIZE)
 
     def places(self, incarnation: str) -> Places:
         """Where the files of one copy of a machine are."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 from vpnctl.errors import MigrationError, VpnctlError
 from vpnctl.migration.agent.settings import Certificates
+from vpnctl.migration.hypervisor.tied import tied
 from vpnctl.sidecar.run.control import ask
 
 #: Seconds until it has to say that it is ready: Python starts, and the sites shake hands.
@@ -140,15 +140,8 @@ async def start_destination(
 
 
 async def _start(words: Sequence[str], control: Path | None) -> Sidecar:
-    tie = shutil.which("setpriv")
-    if tie is None:
-        raise MigrationError(
-            "setpriv is missing: without it a sidecar would outlive its agent",
-            hint="install util-linux",
-        )
     process = await asyncio.create_subprocess_exec(
-        tie, "--pdeathsig", "TERM", "--",
-        sys.executable, "-m", "vpnctl", "sidecar", *words, "-o", "json",
+        *tied(sys.executable, "-m", "vpnctl", "sidecar", *words, "-o", "json"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vpnctl.errors import MigrationError, NotFoundError, UsageError
+from vpnctl.migration.agent.history import History
 from vpnctl.migration.agent.messages import MachineView
 from vpnctl.migration.agent.settings import AgentSettings
+from vpnctl.migration.agent.together import Meeting
 from vpnctl.migration.commit import Arrival, Departure
 from vpnctl.migration.definition import Definition
-from vpnctl.migration.hypervisor.abilities import Abilities, abilities
-from vpnctl.migration.hypervisor.command_line import arguments
-from vpnctl.migration.hypervisor.qemu import Qemu
+from vpnctl.migration.hypervisor.driver import Driver, Guest
+from vpnctl.migration.hypervisor.plain import PlainQemu
 from vpnctl.migration.hypervisor.taps import make_taps, remove_taps, tap_names
 from vpnctl.migration.ledger import Copy, Ledger, Machine
 
@@ -33,16 +34,18 @@ class Site:
 
     def __init__(self, settings: AgentSettings) -> None:
         self.settings = settings
+        self.driver: Driver = PlainQemu(settings.qemu)
         self.ledger = Ledger(settings.state / "ledger")
-        self.running: dict[str, Qemu] = {}
+        self.running: dict[str, Guest] = {}
+        self.meeting = Meeting()
+        self.history = History(settings.state / "history")
         self._watching: dict[str, asyncio.Task[None]] = {}
-        self._abilities: Abilities | None = None
 
     async def open(self) -> None:
         """Find the machines that an agent before us left running."""
         for name, machine in list(self.ledger.machines.items()):
             if machine.process is not None:
-                qemu = await Qemu.find(machine.process)
+                qemu = await self.driver.find(machine.process)
                 if qemu is not None:
                     self._joined(name, qemu)
 
@@ -66,7 +69,7 @@ class Site:
                 hint=f"machines here: {known}",
             ) from None
 
-    def qemu(self, name: str) -> Qemu:
+    def qemu(self, name: str) -> Guest:
         """The process of a machine; raises `MigrationError` when it has none."""
         self.machine(name)
         found = self.running.get(name)
@@ -98,7 +101,7 @@ class Site:
         """Take over a machine that runs already; raises as `start` does."""
         name = definition.machine
         epoch = self._next_epoch(name)
-        qemu = await Qemu.attach(qmp)
+        qemu = await self.driver.attach(qmp)
         kind = str(await qemu.ask("qom-get", path="/machine", property="type"))
         definition = definition.model_copy(update={"type": kind.removesuffix("-machine")})
         self.ledger.write(
@@ -127,7 +130,7 @@ class Site:
         if qemu is not None:
             await self.discard(qemu, self.machine(name).definition)
 
-    async def discard(self, qemu: Qemu, definition: Definition) -> None:
+    async def discard(self, qemu: Guest, definition: Definition) -> None:
         """End a copy and remove what was made for it."""
         await qemu.destroy()
         await remove_taps(tap_names(qemu.copy.incarnation, definition.nics))
@@ -159,13 +162,14 @@ class Site:
 
     async def launch(
         self, definition: Definition, copy: Copy, record: Callable[[Copy], None], *, incoming: bool
-    ) -> Qemu:
+    ) -> Guest:
         """Start the process of a copy; raises `MigrationError`."""
         places = self.settings.places(copy.incarnation)
         taps = await make_taps(copy.incarnation, definition.nics)
         try:
-            words = arguments(definition, places, taps, incoming=incoming)
-            qemu = await Qemu.start(self.settings.qemu, words, copy, record)
+            qemu = await self.driver.start(
+                definition, places, taps, copy, record, incoming=incoming
+            )
             await qemu.ask(
                 "migrate-set-capabilities",
                 capabilities=[
@@ -210,7 +214,7 @@ class Site:
         await self.drop(name)
         await self.boot(self.machine(name))
 
-    def take(self, machine: Machine, qemu: Qemu) -> None:
+    def take(self, machine: Machine, qemu: Guest) -> None:
         """A machine has come, and runs here."""
         self.ledger.write(machine)
         self._joined(machine.definition.machine, qemu)
@@ -254,13 +258,7 @@ class Site:
 
     async def pinned(self, kind: str) -> str:
         """A machine type by the name that no later version of QEMU gives to another one."""
-        return (await self.abilities()).aliases.get(kind, kind)
-
-    async def abilities(self) -> Abilities:
-        """What this site's QEMU can do; asked once."""
-        if self._abilities is None:
-            self._abilities = await abilities(self.settings.qemu)
-        return self._abilities
+        return (await self.driver.abilities()).aliases.get(kind, kind)
 
     def _next_epoch(self, name: str) -> int:
         """Of a machine that is to be new here; raises `UsageError` when it is not."""
@@ -272,11 +270,11 @@ class Site:
             )
         return known.epoch + 1 if known else 1
 
-    def _joined(self, name: str, qemu: Qemu) -> None:
+    def _joined(self, name: str, qemu: Guest) -> None:
         self.running[name] = qemu
         self._watching[name] = asyncio.create_task(self._watch(name, qemu))
 
-    async def _watch(self, name: str, qemu: Qemu) -> None:
+    async def _watch(self, name: str, qemu: Guest) -> None:
         """Start a machine of ours again when its process has ended by itself."""
         began = asyncio.get_running_loop().time()
         await qemu.gone.wait()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
-#: Octets of a block; writes of a mirror are multiples of it but at the end of a disk.
-BLOCK = 64 * 1024
+#: Octets of a block: an old copy's names are a thousandth of the disk, and a small change of it
+#: costs no more than this.
+BLOCK = 16 * 1024
 #: Octets of a block's name.
 NAME = 16
 ZERO_NAME = bytes(NAME)
@@ -57,7 +58,16 @@ class Write:
     octets: memoryview
 
 
-Part = Keep | Zero | CopyFrom | Write
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """``octets`` at ``offset`` are a block of the site's cache, at ``places`` there."""
+
+    offset: int
+    octets: memoryview
+    places: bytes
+
+
+Part = Keep | Zero | CopyFrom | Cached | Write
 
 
 class Mirror:
@@ -137,6 +147,19 @@ class Mirror:
 
     def _name(self, index: int) -> bytes:
         return self._names.get(index, ZERO_NAME if self._blank else b"")
+
+
+def merged(parts: Iterable[Part], offset: int, octets: memoryview) -> list[Part]:
+    """``parts`` of a write of ``octets`` at ``offset``, with those that are sent made longer."""
+    found: list[Part] = []
+    for part in parts:
+        last = found[-1] if found else None
+        match last, part:
+            case Write(begin, before), Write(at, more) if begin + len(before) == at:
+                found[-1] = Write(begin, octets[begin - offset : at + len(more) - offset])
+            case _:
+                found.append(part)
+    return found
 
 
 def joined(parts: Iterable[Part]) -> list[Part]:

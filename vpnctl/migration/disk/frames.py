@@ -1,7 +1,8 @@
 """What sender and receiver say to each other about one disk.
 
 The sender begins with a line of JSON that says which disk of which migration; the receiver answers
-with one that says its size and how many names follow, and those.  Then frames go one way, and an
+with one that says its size and how many names follow, and those.  Both lines name the segments of
+the site's cache, where there is one.  Then frames go one way, and an
 answer to each the other way.
 """
 
@@ -20,8 +21,9 @@ _HEADER = struct.Struct("!BQQII")
 #: Number and result.
 _ANSWER = struct.Struct("!QB")
 HEADER_SIZE, ANSWER_SIZE = _HEADER.size, _ANSWER.size
-#: Octets of the longest write that QEMU makes, and of the longest line.
-LONGEST, LONGEST_LINE = 32 << 20, 4096
+#: Octets of the longest write that QEMU makes, and of the longest line: it may name what a site
+#: keeps.
+LONGEST, LONGEST_LINE = 32 << 20, 1 << 20
 _LEVEL = 3
 
 
@@ -32,6 +34,7 @@ class Kind(IntEnum):
     ZERO = 2
     COPY = 3  # payload: where it is, 8 octets, and its name
     FLUSH = 4
+    CACHED = 5  # payload: where it is in the site's cache
 
 
 class Result(IntEnum):

@@ -60,18 +60,26 @@ class Server:
     def __init__(self, size: int, serve: Callable[[Request], Awaitable[int]]) -> None:
         self._size = size
         self._serve = serve
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._visits: set[asyncio.StreamWriter] = set()
+
+    def hang_up(self) -> None:
+        """Close every connection; who waits for an answer gets none."""
+        for writer in self._visits:
+            writer.close()
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Until the client leaves."""
+        tasks: set[asyncio.Task[None]] = set()
+        self._visits.add(writer)
         try:
             if await self._negotiate(reader, writer):
-                await self._transmit(reader, writer)
+                await self._transmit(reader, writer, tasks)
         except (asyncio.IncompleteReadError, OSError):
             return
         finally:
-            for task in self._tasks:
+            for task in tasks:
                 task.cancel()
+            self._visits.discard(writer)
             writer.close()
 
     async def _negotiate(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -91,7 +99,12 @@ class Server:
                 return False
             writer.write(_REPLY.pack(_REPLY_MAGIC, option, _REP_ERR_UNSUP, 0))
 
-    async def _transmit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _transmit(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        tasks: set[asyncio.Task[None]],
+    ) -> None:
         while True:
             magic, _, number, handle, offset, length = _REQUEST.unpack(
                 await reader.readexactly(_REQUEST.size)
@@ -108,8 +121,8 @@ class Server:
                 continue
             request = Request(Command(number), offset, length, octets)
             task = asyncio.create_task(self._answer(writer, handle, request))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
     async def _answer(self, writer: asyncio.StreamWriter, handle: int, request: Request) -> None:
         error = await self._serve(request)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 from vpnctl.errors import MigrationError, SidecarError
 from vpnctl.migration.disk.blocks import BLOCK, NAME, name_of
+from vpnctl.migration.disk.cache import DiskCache, agreed, offer_of
 from vpnctl.migration.disk.frames import (
     HEADER_SIZE,
     LONGEST_LINE,
@@ -18,6 +20,7 @@ from vpnctl.migration.disk.frames import (
     unpack,
 )
 from vpnctl.migration.disk.nbd import Client, Command, Request
+from vpnctl.sidecar.elimination import SiteCache
 from vpnctl.sidecar.wan.address import Address
 from vpnctl.sidecar.wan.tls import Tls, check_name
 
@@ -28,12 +31,12 @@ _STRIDE = 1 << 20
 class Receiver:
     """The disks of one arrival; ``blank``: those that have no old copy.
 
-    ``exports``: QEMU's NBD socket, where disk 0 is called ``disk0``.
+    ``exports``: QEMU's NBD socket, where disk 0 is called ``disk0``; ``cache``: this site's.
     """
 
     def __init__(
         self, migration: str, exports: Path, disks: frozenset[int], blank: frozenset[int],
-        tls: Tls | None,
+        tls: Tls | None, cache: SiteCache | None = None,
     ) -> None:  # fmt: skip
         self._migration = migration
         self._exports = exports
@@ -43,12 +46,14 @@ class Receiver:
         self._server: asyncio.Server | None = None
         self._visits: dict[int, asyncio.Task[None]] = {}
         self._seen: set[int] = set()
+        self._site = cache
+        self._caches: dict[int, DiskCache] = {}
 
     async def open(self, where: Address) -> Address:
         """Listen; port 0 for any."""
         context = self._tls.server_context() if self._tls else None
         self._server = await asyncio.start_server(
-            self._visit, where.host, where.port, ssl=context, limit=1 << 20
+            self._visit, where.host, where.port, ssl=context, limit=LONGEST_LINE
         )
         return Address(where.host, self._server.sockets[0].getsockname()[1])
 
@@ -59,17 +64,18 @@ class Receiver:
         for visit in self._visits.values():
             visit.cancel()
         await asyncio.gather(*self._visits.values(), return_exceptions=True)
+        for cache in self._caches.values():
+            await asyncio.to_thread(cache.finish)
+        self._caches.clear()
 
     async def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            disk, wants_names = await self._greeted(reader, writer)
+            disk, told = await self._greeted(reader, writer)
             before = self._visits.get(disk)
             if before is not None:
                 before.cancel()
                 await asyncio.gather(before, return_exceptions=True)
-            visit = self._visits[disk] = asyncio.create_task(
-                self._take(disk, wants_names, reader, writer)
-            )
+            visit = self._visits[disk] = asyncio.create_task(self._take(disk, told, reader, writer))
             await asyncio.gather(visit, return_exceptions=True)
         except (MigrationError, SidecarError, OSError, ValueError, asyncio.IncompleteReadError):
             pass
@@ -78,7 +84,7 @@ class Receiver:
 
     async def _greeted(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> tuple[int, bool]:
+    ) -> tuple[int, dict[str, Any]]:
         if self._tls is not None:
             certificate = writer.get_extra_info("ssl_object").getpeercert()
             check_name(certificate, self._tls.peer_name)
@@ -89,26 +95,32 @@ class Receiver:
         disk = told.get("disk")
         if told.get("migration") != self._migration or disk not in self._disks:
             raise MigrationError("a visitor wants another disk")
-        return int(disk), bool(told.get("names"))
+        return int(disk), told
 
     async def _take(
         self,
         disk: int,
-        wants_names: bool,
+        hello: dict[str, Any],
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
         client = await Client.connect(self._exports, f"disk{disk}")
         try:
-            names = await self._names(disk, client) if wants_names else []
-            told = {"size": client.size, "names": len(names)}
+            names = await self._names(disk, client) if hello.get("names") else []
+            told: dict[str, Any] = {"size": client.size, "names": len(names)}
+            if hello.get("names") and (offer := offer_of(self._site)) is not None:
+                told["site"] = offer.names
+                cache = await asyncio.to_thread(agreed, offer, hello.get("site"), finds=False)
+                if cache is not None:
+                    self._caches[disk] = cache
             writer.write(json.dumps(told).encode() + b"\n" + b"".join(names))
             while True:
                 kind, number, offset, length, follow = read_header(
                     await reader.readexactly(HEADER_SIZE)
                 )
                 payload = await reader.readexactly(follow)
-                writer.write(answer(number, await self._do(client, kind, offset, length, payload)))
+                result = await self._do(disk, client, kind, offset, length, payload)
+                writer.write(answer(number, result))
         finally:
             client.close()
 
@@ -125,21 +137,38 @@ class Receiver:
         return names
 
     async def _do(
-        self, client: Client, kind: Kind, offset: int, length: int, payload: bytes
+        self, disk: int, client: Client, kind: Kind, offset: int, length: int, payload: bytes
     ) -> Result:
+        cache = self._caches.get(disk)
         try:
             match kind:
                 case Kind.WRITE:
                     octets = unpack(payload, length)
                     await client.ask(Request(Command.WRITE, offset, length, octets))
+                    if cache is not None:
+                        await asyncio.to_thread(cache.store, offset, memoryview(octets))
                 case Kind.ZERO:
                     await client.ask(Request(Command.ZERO, offset, length))
                 case Kind.COPY:
                     return await self._copy(client, offset, length, payload)
+                case Kind.CACHED:
+                    return await self._write_cached(cache, client, offset, payload)
                 case Kind.FLUSH:
                     await client.ask(Request(Command.FLUSH, 0, 0))
         except MigrationError:
             return Result.FAILED
+        return Result.DONE
+
+    async def _write_cached(
+        self, cache: DiskCache | None, client: Client, offset: int, places: bytes
+    ) -> Result:
+        if cache is None:
+            return Result.ELSE
+        try:
+            octets = await asyncio.to_thread(cache.fetch, places)
+        except MigrationError:
+            return Result.ELSE
+        await client.ask(Request(Command.WRITE, offset, len(octets), octets))
         return Result.DONE
 
     async def _copy(self, client: Client, offset: int, length: int, payload: bytes) -> Result:

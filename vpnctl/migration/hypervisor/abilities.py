@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from vpnctl.migration.hypervisor.driver import Abilities
 from vpnctl.migration.hypervisor.qemu import Qemu
 from vpnctl.migration.ledger import Copy
-
-
-@dataclass(frozen=True, slots=True)
-class Abilities:
-    """``aliases``: a machine type's short name to the one with a version."""
-
-    version: tuple[int, ...]
-    machine_types: tuple[str, ...]
-    aliases: Mapping[str, str]
-    cpus: tuple[str, ...]
 
 
 async def abilities(binary: str) -> Abilities:

@@ -15,6 +15,8 @@ from typing import Any
 from qemu.qmp import EventListener, QMPClient, QMPError
 
 from vpnctl.errors import MigrationError
+from vpnctl.migration.hypervisor.command_line import disk_node
+from vpnctl.migration.hypervisor.driver import seconds
 from vpnctl.migration.hypervisor.process import Process, born
 from vpnctl.migration.ledger import Copy
 
@@ -155,9 +157,20 @@ class Qemu:
         """QEMU's run state: running, paused, inmigrate, postmigrate ..."""
         return str((await self.ask("query-status"))["status"])
 
-    async def run(self) -> None:
-        """Let the guest run."""
-        await self.ask("cont")
+    async def run(self) -> float | None:
+        """Let the guest run; when it did, by the wall's clock, None if it ran already."""
+        with self.listen("RESUME") as events:
+            await self.ask("cont")
+            # QEMU tells of it before it answers.
+            if events.empty():
+                return None
+            return seconds(await events.get())
+
+    async def disk_sizes(self, disks: int) -> list[int]:
+        """Octets of each of the guest's disks, of which there are ``disks``."""
+        nodes = await self.ask("query-named-block-nodes", flat=True)
+        sizes = {node["node-name"]: int(node["image"]["virtual-size"]) for node in nodes}
+        return [sizes[disk_node(index)] for index in range(disks)]
 
     async def announce(self) -> None:
         """Send RARP from the machine's nics, a few times, so that bridges learn where it is."""

@@ -1,0 +1,92 @@
+"""What can go wrong with a move, as a matrix: who, at which moment, how long after it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+
+#: All of them; which ones of the matrix is the same every time.
+COUNT, SEED = 200, 8
+
+
+class Victim(StrEnum):
+    """What is killed, cut or told; here is where the machine is, there where it goes."""
+
+    AGENT_HERE = "agent here"
+    AGENT_THERE = "agent there"
+    SIDECAR_HERE = "sidecar here"
+    SIDECAR_THERE = "sidecar there"
+    QEMU_HERE = "QEMU here"
+    QEMU_THERE = "QEMU there"
+    LINK = "link"  # cut for a while, agents' own connections included
+    OPERATOR = "operator"  # cancels it
+
+
+#: Moments by how a migration's timeline names them; SITE is where the machine goes.
+MOMENTS = (
+    "SITE is ready",
+    "sidecars connected",
+    "disks follow",
+    "told to stop the guest",
+    "guest stopped",
+    "disks are equal",
+    "memory complete at the other site",
+    "runs at SITE",
+)
+DELAYS_S = (0.0, 0.02, 0.1)
+#: Steps of the commit protocol at which an agent kills itself, see `tests.migration.mortal`.
+STEPS = tuple(
+    f"{half}:{state}:{action}:{when}"
+    for (half, state, action), when in product(
+        (
+            ("departing", "offered", "record"),
+            ("departing", "offered", "send offer"),
+            ("departing", "gone", "record"),
+            ("departing", "gone", "destroy"),
+            ("arriving", "accepted", "record"),
+            ("arriving", "accepted", "run"),
+            ("arriving", "ours", "record"),
+            ("arriving", "ours", "accept"),
+        ),
+        ("before", "after"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """``step``: an agent's own, else ``victim`` at ``moment`` and ``delay_s`` later."""
+
+    victim: Victim
+    moment: str
+    delay_s: float = 0.0
+    step: str = ""
+
+    def __str__(self) -> str:
+        if self.step:
+            return f"agent dies: {self.step}"
+        return f"{self.victim}, {self.delay_s * 1000:.0f} ms after '{self.moment}'"
+
+
+def matrix(count: int = COUNT) -> tuple[Fault, ...]:
+    """So many faults in a mixed order: every step of the protocol twice, and of the others as many
+    as there is room for.  A small ``count`` gives each victim before any twice, and some steps."""
+    dice = random.Random(SEED)
+    steps = [
+        Fault(
+            Victim.AGENT_HERE if step.startswith("departing") else Victim.AGENT_THERE, "", 0, step
+        )
+        for step in STEPS
+    ]
+    timed = [Fault(*one) for one in product(Victim, MOMENTS, DELAYS_S)]
+    dice.shuffle(timed)
+    if count < COUNT:
+        dice.shuffle(steps)
+        one_each = list({fault.victim: fault for fault in timed}.values())
+        found = (one_each + steps)[:count]
+    else:
+        found = 2 * steps + timed[: count - 2 * len(steps)]
+    dice.shuffle(found)
+    return tuple(found)
