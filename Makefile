@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
-.PHONY: help demo lab-demo lab-packages test check format bench-routes bench-peers bench-hostile bench-stories bench-lab bench-sidecar bench-provision clean
+.PHONY: help demo lab-demo migrate-demo lab-packages test check format bench-routes bench-peers bench-hostile bench-stories bench-lab bench-sidecar bench-provision bench-migrate clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -34,6 +34,10 @@ lab-packages:
 
 lab-demo: lab-packages $(RUN)  ## real routers in namespaces, a ping that gets through; needs root
 	@$(BIN)/vpnctl lab demo
+
+migrate-demo: lab-packages $(DEV)  ## a running machine moves to another cloud and back; needs root, QEMU
+	@./tests/guests/fetch
+	@$(BIN)/python -m lab.moving.demo
 
 test: $(DEV)  ## everything: lint, types, all tests; what lacks a package or root says so
 	@PYTHON=$(BIN)/python ./tests/run-all
@@ -75,6 +79,10 @@ bench-provision: $(DEV)  ## endpoints on 1, 20 and 100 Junos-like routers; root 
 
 bench-wan: $(DEV)  ## rate and delay of an emulated WAN link; needs root, iperf3 and ping
 	@$(BIN)/python -m lab.bench.wan
+	@$(BIN)/python -m lab.bench.report
+
+bench-migrate: lab-packages $(DEV)  ## running machines moved over the paper's lines, beside QEMU; needs root
+	@$(BIN)/python -m lab.bench.migrate
 	@$(BIN)/python -m lab.bench.report
 
 bench-stories: lab-packages $(DEV)  ## first and last packets, gaps, on real routers; needs root

@@ -18,6 +18,9 @@ settings.load_profile("vpnctl")
 
 _WANT = "not installed"
 
+# No session process outlives a test that kills its controller, unless the test is about that.
+os.environ["VPNCTL_KEEP_SESSIONS"] = "0"
+
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would every
 # program that they start and then interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

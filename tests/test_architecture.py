@@ -48,7 +48,8 @@ PURE_WITHIN = (
     "provisioning/refusal.py", "provisioning/rendering.py", "provisioning/semantics",
     "provisioning/templates.py",
     "lab/images.py", "lab/plan.py", "lab/reading/", "lab/topology.py", "sidecar/stream/",
-    "migration/commit.py", "migration/definition.py", "migration/prechecks.py",
+    "migration/commit.py", "migration/definition.py", "migration/disk/blocks.py",
+    "migration/disk/frames.py", "migration/network.py", "migration/prechecks.py",
     "migration/smartstop.py",
 )  # fmt: skip
 IMPURE_MODULES = {

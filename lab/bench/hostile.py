@@ -64,20 +64,31 @@ _E1_NLRI: dict[Family, tuple[str, bytes]] = {
     EVPN: ("65000:3001", wire.evpn_mac(30, b"\2\0\0\0\0\1", address=b"\x0a\0\0\1")),
 }
 HOSTILE = 1
+#: Families in which path identifiers are agreed on, and how many paths to one destination.
+PATHS: dict[Family, int] = {VPNV4: 3, VPNV6: 3}
 
 
 class Isolated:
-    """An engine with four PEs; `take` gives it octets of the hostile one and judges."""
+    """An engine with four PEs; `take` gives it octets of the hostile one and judges.
 
-    def __init__(self) -> None:
+    ``alternating``: after every reset the hostile PE either sends path identifiers (RFC 7911) in
+    the families `PATHS` or does not, in turns; ``has_paths`` says which.
+    """
+
+    def __init__(self, *, alternating: bool = True) -> None:
+        self._alternating = alternating
+        self.has_paths = False
         self.output = wire.Peers()
         self.engine = Engine(compile_rules(build(POLICY)).rules, self.output)
         self.number = HOSTILE
         for at, name in enumerate(("pe0", "pe1", "pe2", "pe3"), HOSTILE):
             asn = 65002 if name == "pe2" else wire.LOCAL_ASN
             opened = wire.opened(at, name, asn=asn, asn4=name != "pe2")
-            # The hostile one also says what it wants (RFC 4684).
-            self.engine.session_up(replace(opened, rt_constraint=name == "pe0"))
+            # The hostile one also says what it wants (RFC 4684), and its companion is told of
+            # several paths.
+            paths = PATHS if name == "pe3" else {}
+            wants = name == "pe0"
+            self.engine.session_up(replace(opened, rt_constraint=wants, paths_sent=paths))
         for family, (target, nlri) in _E1_NLRI.items():
             self.engine.updates(2, announce(family, [nlri], target))
         self._calm()
@@ -93,7 +104,10 @@ class Isolated:
             if (code, subcode) not in RESETS:
                 self._problem(f"reset {code}/{subcode}: {reason}", octets)
             self.number += 4
-            self.engine.session_up(replace(wire.opened(self.number, "pe0"), rt_constraint=True))
+            self.has_paths = self._alternating and not self.has_paths
+            taken = PATHS if self.has_paths else {}
+            opened = wire.opened(self.number, "pe0", paths_taken=taken)
+            self.engine.session_up(replace(opened, rt_constraint=True))
         self.output.resets.clear()
         session = self.engine.sessions[self.number]
         if session.last_error:
@@ -102,7 +116,7 @@ class Isolated:
         for peer in (2, 3):
             if peer in self.output.sent:
                 self._problem(f"pe{peer - 1} was told of it", octets)
-        for update in self.output.updates(4):
+        for update in self.output.updates(4, PATHS):
             told = {str(RouteTarget(each)) for each in update.targets}
             self.outcomes["told on"] += 1
             if not told <= _ALLOWED and not update.withdrawn:
@@ -144,6 +158,18 @@ def seeds() -> list[bytes]:
     return [*SEEDS, *own, *wishes, *captured()]
 
 
+def seeds_with_paths() -> list[bytes]:
+    """Those of the families with path identifiers, several to a destination; and all others."""
+    found = []
+    for family in PATHS:
+        nlri = bytes((88 + 32,)) + wire.vpnv4(10, b"\x0a\x01\x02\x03")[1:]
+        for ids in ((1,), (2, 3), (1, 2, 3, 4), (0xFFFFFFFF, 0)):
+            nlris = [wire.path_id(number) + nlri for number in ids]
+            found += [announce(family, nlris, target) for target in (_OWN[family], "65000:1001")]
+            found.append(wire.update(wire.unreach(family, *nlris)))
+    return [*16 * found, *seeds()]  # the others seldom: few are framed as is agreed on
+
+
 def rss() -> float:
     """Resident memory of this process in MB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE / 1e6
@@ -152,9 +178,10 @@ def rss() -> float:
 def engine_alone(count: int, seed: int) -> tuple[list[Row], list[str]]:
     """The engine takes ``count`` mutated UPDATEs."""
     chance, found, isolated = random.Random(seed), seeds(), Isolated()
+    with_paths = seeds_with_paths()
     longest, spent, settled = 0.0, 0.0, 0.0
     for turn in range(count):
-        octets = mutated(chance.choice(found), chance)
+        octets = mutated(chance.choice(with_paths if isolated.has_paths else found), chance)
         begun = time.perf_counter()
         isolated.take(octets)
         took = time.perf_counter() - begun
@@ -182,7 +209,7 @@ def engine_alone(count: int, seed: int) -> tuple[list[Row], list[str]]:
 
 def _mostly_harmless(chance: random.Random) -> Iterator[bytes]:
     """Mutated UPDATEs, few of which end the session: what follows such a one is never read."""
-    found, scratch = seeds(), Isolated()
+    found, scratch = seeds(), Isolated(alternating=False)
     while True:
         octets = mutated(chance.choice(found), chance)
         before = scratch.outcomes["session reset"]

@@ -224,6 +224,13 @@ def test_events_are_server_sent_events() -> None:
     ]
 
 
+def test_events_may_be_about_mac_addresses() -> None:
+    controller = FakeController()
+    assert ask(controller, "GET", "/v1/events?mac=52:54:00:00:00:0A").is_success
+    assert controller.watched == (bytes.fromhex("52540000000a"),)
+    assert ask(controller, "GET", "/v1/events?mac=52:54").status_code == 422
+
+
 def test_metrics_are_the_controllers() -> None:
     answer = ask(FakeController(), "GET", "/metrics")
     assert answer.content == FakeController().metrics()

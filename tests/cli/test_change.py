@@ -55,6 +55,15 @@ def test_extend_sends_what_the_plan_said(vpnctl: Any, controller: FakeController
     assert controller.asked[-1] == ("apply", request, "7f3a", 41, 300.0, "ada", 3.0)
 
 
+def test_routers_check_what_is_only_shown(vpnctl: Any, controller: FakeController) -> None:
+    """What is done after that they check anyway, and nobody wants to wait for it twice."""
+    vpnctl("plan")
+    vpnctl("extend", "E1", "--site", "cloud2", "--dry-run")
+    assert controller.checks == [True, True]
+    vpnctl("extend", "E1", "--site", "cloud2", "--yes")
+    assert controller.checks[2] is False
+
+
 def test_plan_lists_each_route(vpnctl: Any) -> None:
     for words in (("plan",), ("plan", "--routes"), ("plan", "-o", "wide")):
         assert vpnctl(*words).stdout == PLAN

@@ -51,6 +51,7 @@ policies    policies
 peers       3 of 4 established
 routes      6
 listening   127.0.0.1:1790
+sessions    end with the controller
 """
 EXPLANATION = """\
 heard from pe-e1 with target 65000:100

@@ -184,7 +184,7 @@ def test_a_plan_shows_what_each_router_would_get_or_why_it_does_not_say() -> Non
         "                [edit]",
         "                +   a;",
         "                -   b;",
-        "            ! pe2  pe2: locked by ada",
+        "            ! pe2  locked by ada",
         "              pe3  has it already",
     ]
 

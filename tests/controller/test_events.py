@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.routing import wire
 from vpnctl.controller.events import EventHub, utc_text
 from vpnctl.controller.views import Event
+from vpnctl.model import EVPN
 
 pytestmark = pytest.mark.anyio
 
@@ -31,6 +33,27 @@ async def test_every_watcher_hears_everything_from_when_it_came() -> None:
     assert (await anext(second)).message == "down"
     await second.aclose()
     assert hub._watchers == set()
+
+
+async def test_routes_of_a_mac_address_are_told_while_somebody_watches_it() -> None:
+    hub = EventHub(lambda: AT)
+    mac = bytes.fromhex("525400000001")
+    route = wire.update(wire.reach(EVPN, wire.evpn_mac(1, mac)))
+    gone = wire.update(wire.unreach(EVPN, wire.evpn_mac(1, mac)))
+    watcher = hub.watch([mac])
+    waiting = asyncio.ensure_future(anext(watcher))
+    await asyncio.sleep(0)
+    hub.routes("pe-c2", route, sent=False)
+    hub.routes("pe-e1", route, sent=True)
+    hub.routes("pe-c1", gone, sent=False)
+    heard = [await waiting, await anext(watcher), await anext(watcher)]
+    assert [(event.kind, event.subject, event.message) for event in heard] == [
+        ("route", "pe-c2", "52:54:00:00:00:01 announced by pe-c2"),
+        ("route", "pe-e1", "52:54:00:00:00:01 announced to pe-e1"),
+        ("route", "pe-c1", "52:54:00:00:00:01 withdrawn by pe-c1"),
+    ]
+    await watcher.aclose()
+    assert not hub.macs
 
 
 async def test_one_who_reads_slowly_is_told_of_the_gap_and_holds_up_nobody() -> None:

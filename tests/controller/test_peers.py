@@ -22,6 +22,8 @@ pytestmark = pytest.mark.anyio
 class Speaker:
     """A session process that does what it is told, or refuses to listen."""
 
+    found = False
+
     def __init__(self) -> None:
         self.sent: list[tuple[int, bytes]] = []
         self.notified: list[tuple[int, int, int]] = []

@@ -7,8 +7,9 @@ from typing import cast
 import pytest
 
 from tests.routing.wire import opened
-from vpnctl.controller.progress import Delivery, Heard, Timeline
+from vpnctl.controller.progress import Announcement, Delivery, Heard, Timeline
 from vpnctl.controller.views import Step
+from vpnctl.errors import UnverifiedError
 from vpnctl.model import VPNV4
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.session import Session
@@ -124,7 +125,13 @@ class Routes:
 
 async def test_a_new_endpoint_is_heard_when_each_of_its_vpns_has_a_route() -> None:
     clock = Clock()
-    heard = Heard({"pe1": [[b"a", b"b"], [b"c"]], "pe2": [[b"d"]]}, clock(), clock)
+    heard = Heard(
+        {
+            "pe1": [Announcement("E1", (b"a", b"b")), Announcement("E2", (b"c",))],
+            "pe2": [Announcement("E3", (b"d",))],
+        },
+        clock,
+    )
     routes = Routes(("pe1", b"b"), ("pe9", b"c"), ("pe2", b"d"))
     clock.at += MS
     heard.look(cast(Engine, routes))
@@ -140,7 +147,21 @@ async def test_a_new_endpoint_is_heard_when_each_of_its_vpns_has_a_route() -> No
 
 async def test_a_pe_without_a_session_is_not_waited_for() -> None:
     clock = Clock()
-    heard = Heard({"pe1": [[b"a"]]}, clock(), clock)
+    heard = Heard({"pe1": [Announcement("E1", (b"a",))]}, clock)
     await heard.wait(3600, ["pe2"])
     await heard.wait(0, ["pe1"])
     assert heard.waiting == ("pe1",)
+
+
+async def test_what_decides_names_what_has_not_come() -> None:
+    clock = Clock()
+    missing = [Announcement("E1 at cloud", (b"a",)), Announcement("E2 at cloud", (b"b",))]
+    heard = Heard({"pe1": missing}, clock)
+    witness = heard.witness("pe1", 0.01)
+    with pytest.raises(UnverifiedError, match=r"in 0.01 s no route of E1 at cloud and 1 more"):
+        await witness.see()
+    heard.look(cast(Engine, Routes(("pe1", b"a"), ("pe1", b"b"))))
+    await witness.see()
+    timeline = Timeline(Clock())
+    heard.record(timeline)
+    assert timeline.steps == ()  # whoever waited for it tells how long

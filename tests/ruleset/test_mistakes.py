@@ -489,6 +489,21 @@ p/e1.yaml:5:10  extranet[0].to: E1 is this VPN itself
 """,
     ),
     (
+        "extranet between EVPNs at a PE that sends with its own VNI only",
+        {
+            "e1": "vpn: E1\nservice: evpn\nsites: [hq]\nextranet:\n  - {to: D}\n",
+            "d": "vpn: D\nservice: evpn\nsites: [frr, cloud1]\n",
+            "network": NETWORK.replace(
+                "pes:\n  pe-e",
+                "  frr: {kind: cloud, pes: pe-f}\npes:\n  pe-f: {address: 10.0.0.9, platform: frr}\n  pe-e",
+            ),
+        },
+        """\
+p/e1.yaml:5:10  extranet[0].to: nothing would arrive between E1 and D (p/d.yaml:1): each has a VNI of its own, and FRR (pe-f) sends with no other
+                make them one VPN with `links`, or join them as l3vpn
+""",
+    ),
+    (
         "extranet between services that share no family",
         {
             "e1": E1 + "extranet:\n  - {to: D}\n",
@@ -778,6 +793,15 @@ p/network.yaml:14:39  pes.pe-c1.passive: 'maybe' is neither true nor false
 """,
     ),
     (
+        "flow routes of a PE that can announce none",
+        "port: ge-0/0/3",
+        "flow_routes: true",
+        """\
+p/network.yaml:14:43  pes.pe-c1.flow_routes: pe-c1 speaks neither ipv4 flow-vpn nor ipv6 flow-vpn, so it can announce none
+                      add one to its `families`, as in `families: [vpnv4, ipv4 flow-vpn]`
+""",
+    ),
+    (
         "local that is no listen address",
         "port: ge-0/0/3",
         "local: 10.0.0.101",
@@ -847,6 +871,28 @@ p/network.yaml:14:39  pes.pe-c1.netconf: a password does not belong in a policy
         """\
 p/network.yaml:14:50  pes.pe-c1.frr: the PE has `netconf` already
                       keep one
+""",
+    ),
+    (
+        "names that could be more than names",
+        "port: ge-0/0/3",
+        'port: "ge-0/0/3; quit", netconf: {user: "-oProxyCommand=x"}',
+        """\
+p/network.yaml:14:36  pes.pe-c1.port: 'ge-0/0/3; quit' is no name of an interface
+                      write letters, digits and . : / _ - as in ge-0/0/1, 64 at most
+p/network.yaml:14:70  pes.pe-c1.netconf.user: '-oProxyCommand=x' cannot be such a name
+                      write letters, digits and _ . @ + -, a letter, digit or _ first, 64 at most
+""",
+    ),
+    (
+        "places that are none",
+        "port: ge-0/0/3",
+        "frr: {netns: ../x, vty_socket: run/frr}",
+        """\
+p/network.yaml:14:43  pes.pe-c1.frr.netns: '../x' cannot be such a name
+                      write letters, digits and _ . @ + -, a letter, digit or _ first, 64 at most
+p/network.yaml:14:61  pes.pe-c1.frr.vty_socket: 'run/frr' is no directory
+                      write its path with a / first
 """,
     ),
     (

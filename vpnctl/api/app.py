@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import StringConstraints
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from vpnctl import __version__
@@ -93,6 +94,10 @@ FamilyName = Annotated[
     Query(description="Only this family."),
 ]
 VpnName = Annotated[str | None, Query(max_length=200, description="Only routes of this VPN.")]
+MacAddresses = Annotated[
+    list[Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$")]] | None,
+    Query(max_length=64, description="Also EVPN routes of these addresses."),
+]
 Limit = Annotated[int, Query(ge=1, le=1_000_000, description="At most so many routes.")]
 
 
@@ -191,7 +196,7 @@ def _add_changes(app: FastAPI, service: ControllerService) -> None:
     @change("/v1/plan", answers.PlanAnswer)
     async def plan(body: bodies.PlanBody) -> Response:
         """What a change would do at every peer; nothing is done."""
-        made = await service.plan(body.request(), routes=body.routes)
+        made = await service.plan(body.request(), routes=body.routes, check=body.check)
         return answers.answer(answers.PlanAnswer, plan=made)
 
     @change("/v1/apply", answers.AppliedAnswer)
@@ -317,9 +322,14 @@ def _add_controller(app: FastAPI, service: ControllerService) -> None:
             }
         },
     )
-    async def events() -> StreamingResponse:
-        """What happens from now on, as server-sent events."""
-        stream = _event_stream(service.events(), app.state.closing)
+    async def events(mac: MacAddresses = None) -> StreamingResponse:
+        """What happens from now on, as server-sent events.
+
+        With ``mac`` (like ``52:54:00:00:00:01``, may be repeated) also EVPN routes of these
+        addresses: heard from a PE, and sent to one.
+        """
+        macs = [bytes.fromhex(one.replace(":", "")) for one in mac or ()]
+        stream = _event_stream(service.events(macs), app.state.closing)
         return StreamingResponse(stream, media_type="text/event-stream")
 
     @app.get(

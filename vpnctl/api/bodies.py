@@ -140,6 +140,9 @@ class PlanBody(_Body):
     routes: Annotated[int, Field(strict=False, ge=0, le=1_000_000), _JSON_INTEGER] = Field(
         default=1000, description="How many route changes to list; all of them are counted."
     )
+    check: bool = Field(
+        default=True, description="Whether managed routers check it as they do before a commit."
+    )
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"kind": "extend", "vpn": "E1", "site": "cloud2"}]}
     )

@@ -18,8 +18,13 @@ class ControllerService(Protocol):
     async def check(self) -> tuple[views.Problem, ...]:
         """Every mistake of the policy directory as it is on disk now."""
 
-    async def plan(self, request: PlanRequest, *, routes: int = 1000) -> views.Plan:
-        """What a change would do; at most ``routes`` route changes are listed."""
+    async def plan(
+        self, request: PlanRequest, *, routes: int = 1000, check: bool = True
+    ) -> views.Plan:
+        """What a change would do; at most ``routes`` route changes are listed.
+
+        ``check``: let managed routers check it, too.
+        """
 
     async def apply(
         self,
@@ -97,8 +102,8 @@ class ControllerService(Protocol):
     async def rekey(self) -> tuple[str, ...]:
         """Read every session's key again; the PEs whose key changed."""
 
-    def events(self) -> AsyncIterator[views.Event]:
-        """What happens from now on."""
+    def events(self, macs: Iterable[bytes] = ()) -> AsyncIterator[views.Event]:
+        """What happens from now on; also to the EVPN routes of ``macs``, 6 octets each."""
 
     def metrics(self) -> bytes:
         """Every metric in the Prometheus text format."""

@@ -42,11 +42,13 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Check a policy directory and tell every mistake at once; needs no controller."""
         from vpnctl import policyfiles
+        from vpnctl.controller.impossible import refuse_impossible
         from vpnctl.ruleset import load
 
         try:
             snapshot = policyfiles.read(directory)
             ruleset = load(snapshot.files).ruleset
+            refuse_impossible(ruleset, directory)
         except PolicyError as error:
             found = problems(error.mistakes)
             if not found:

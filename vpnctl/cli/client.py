@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -49,11 +49,13 @@ class Client:
         """The answer to ``body``, which may take ``wait_s`` seconds longer than others."""
         return self._json("POST", _target((path,)), dict(body), wait_s)
 
-    def events(self) -> Iterator[dict[str, Any]]:
-        """Events as they happen, until the controller ends."""
+    def events(self, macs: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
+        """Events as they happen, until the controller ends; routes of ``macs`` among them."""
+        asked = urlencode([("mac", mac) for mac in macs])
+        target = "/v1/events" + (f"?{asked}" if asked else "")
         with self._connected(_SILENCE_S) as stream:
             http = h11.Connection(h11.CLIENT)
-            _send(http, stream, self._request("GET", "/v1/events", b"", "text/event-stream"), b"")
+            _send(http, stream, self._request("GET", target, b"", "text/event-stream"), b"")
             head = self._next(http, stream)
             if not isinstance(head, h11.Response) or head.status_code != 200:
                 raise self._strange()

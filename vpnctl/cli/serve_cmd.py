@@ -34,6 +34,7 @@ class ServeOptions:
     tcp: Tcp | None = None
     log_json: bool = False
     apply: bool = False
+    keep_sessions: int = 0
 
 
 def add_to(app: typer.Typer) -> None:
@@ -93,8 +94,22 @@ def add_to(app: typer.Typer) -> None:
                 " was applied last.",
             ),
         ] = False,
+        keep_sessions: Annotated[
+            int,
+            typer.Option(
+                envvar="VPNCTL_KEEP_SESSIONS",
+                metavar="SECONDS",
+                min=0,
+                max=3600,
+                help="How long BGP sessions stay up without a controller, when this one crashes"
+                " or ends by SIGUSR1. The next one goes on with them. 0: they end with it.",
+            ),
+        ] = 60,
     ) -> None:
-        """Run the controller until it is stopped by SIGTERM or Ctrl-C."""
+        """Run the controller until it is stopped by SIGTERM or Ctrl-C.
+
+        SIGUSR1 ends it, too, but leaves the BGP sessions to the next controller.
+        """
         import asyncio
 
         import uvloop
@@ -107,6 +122,7 @@ def add_to(app: typer.Typer) -> None:
             _tcp(http, tls_cert, tls_key, tls_client_ca),
             log_json,
             apply,
+            keep_sessions,
         )
         _configure_log(log_json)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -120,13 +136,25 @@ async def run(options: ServeOptions) -> None:
 
     from vpnctl.api.app import create_app
     from vpnctl.api.serve import HttpServer
-    from vpnctl.controller.controller import Controller
+    from vpnctl.controller.controller import Controller, Keep
 
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    controller = Controller(options.policies, options.store, take_directory=options.apply)
+    leaving: list[bool] = []
+
+    def leave() -> None:
+        leaving.append(True)
+        stopped.set()
+
+    loop.add_signal_handler(signal.SIGUSR1, leave)
+    keep = None
+    if options.keep_sessions:
+        keep = Keep(Path(f"{options.socket}.bgp"), options.keep_sessions)
+    controller = Controller(
+        options.policies, options.store, take_directory=options.apply, keep=keep
+    )
     http = HttpServer(create_app(controller), socket_path=options.socket, tcp=options.tcp)
     announced = asyncio.Event()
     logged = asyncio.create_task(_log_events(controller.events(), announced))
@@ -153,9 +181,9 @@ async def run(options: ServeOptions) -> None:
                 say(f"problem: {problem}")
             announced.set()
             await stopped.wait()
-            say("stopping")
+            say("leaving the BGP sessions to the next controller" if leaving else "stopping")
         finally:
-            await controller.stop()
+            await controller.stop(leave=bool(leaving))
     finally:
         await http.stop()
         logged.cancel()

@@ -68,6 +68,7 @@ PEERS_WIDE: Columns[Peer] = (
     ("MALFORMED", lambda peer: peer.malformed),
     ("PROTECTION", lambda peer: peer.protection),
     ("ASKED FOR", lambda peer: peer.asked),
+    ("PATHS", lambda peer: peer.paths),
     ("DRAINING", lambda peer: peer.draining),
     (
         "LIMITS",
@@ -130,6 +131,7 @@ _NLRI: Columns[Route] = (
 _PATH: Columns[Route] = (
     ("NEXT HOP", lambda route: route.next_hop),
     ("AS PATH", lambda route: route.as_path),
+    ("PATH ID", lambda route: route.path_id),
 )
 _STATUS: Columns[Route] = (("STATUS", lambda route: route.status),)
 RIB_IN: Columns[Route] = (*_NLRI, ("TARGETS", lambda route: route.targets))

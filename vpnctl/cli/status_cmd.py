@@ -45,4 +45,9 @@ def _rows(status: Status) -> list[tuple[str, str]]:
         ("peers", f"{status.peers_established} of {status.peers_configured} established"),
         ("routes", str(status.routes)),
         ("listening", ", ".join(status.listening) or "-"),
+        ("sessions", _kept(status.sessions_kept_s)),
     ]
+
+
+def _kept(seconds: float) -> str:
+    return f"outlive the controller by {seconds:g} s" if seconds else "end with the controller"

@@ -19,7 +19,7 @@ _FEW_ROUTES = 20
 #: Changed lines of one policy file that are listed; the others are counted.
 _FEW_LINES = 20
 #: Changed lines of one router's configuration that are listed; the others are counted.
-_FEW_ROUTER_LINES = 40
+FEW_ROUTER_LINES = 40
 #: The kind of a pool (the word before its slash) as tables head it, and what is behind the slash.
 _POOLS = {
     "rd": ("RD", "at"),
@@ -36,10 +36,13 @@ _KEY = re.compile(r"^(?P<key>[\w.-]+: )")
 _COMMENT = re.compile(r"\s+#.*$")
 
 
-def plan_lines(plan: Plan, *, routes: bool = False, wide: bool = False) -> list[str]:
+def plan_lines(
+    plan: Plan, *, routes: bool = False, wide: bool = False, whole: bool = False
+) -> list[str]:
     """A plan: sessions, numbers, routes by peer and one by one, then the policy.
 
-    Many routes are counted only, unless ``routes`` asks for each of them.
+    Many routes are counted only, unless ``routes`` asks for each of them.  ``whole``: routers'
+    configurations are not cut, nor are they if it is ``wide``.
     """
     base = "before any revision" if plan.base is None else f"on revision {plan.base}"
     lines = [paint(f"Plan {plan.id} ({base})", "bold") + f"  {plan.summary}"]
@@ -50,7 +53,9 @@ def plan_lines(plan: Plan, *, routes: bool = False, wide: bool = False) -> list[
         (f"{sign(one.action)} {one.peer}  {one.detail}".rstrip() for one in plan.sessions),
     )
     lines += _section("numbers", _numbers(plan))
-    lines += _section("routers", router_lines(plan.routers, None if wide else _FEW_ROUTER_LINES))
+    lines += _section(
+        "routers", router_lines(plan.routers, None if wide or whole else FEW_ROUTER_LINES)
+    )
     lines += _section("routes", _peers(plan, wide) or ["no route changes at any peer"])
     counted = sum(peer.added + peer.changed + peer.removed for peer in plan.peers)
     if routes or wide or counted <= _FEW_ROUTES:
@@ -69,15 +74,16 @@ def router_lines(routers: Iterable[RouterPlan], most: int | None = None) -> list
     lines = []
     for one in routers:
         diff = one.diff.splitlines()
-        if one.trouble:
-            lines.append(f"{paint('!', 'red')} {one.router}  {one.trouble}")
-        elif not diff:
+        if not diff and not one.trouble:
             lines.append(f"  {one.router}  has it already")
-        else:
+        if diff:
             lines.append(f"{sign('~')} {one.router}  {one.platform}")
             lines += [f"    {_coloured(line)}" for line in diff[:most]]
             if most is not None and len(diff) > most:
                 lines.append(f"    ... and {len(diff) - most} lines more; -o wide shows them")
+        if one.trouble:
+            trouble = one.trouble.removeprefix(f"{one.router}: ")
+            lines.append(f"{paint('!', 'red')} {one.router}  {trouble}")
     return lines
 
 

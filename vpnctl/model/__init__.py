@@ -12,6 +12,7 @@ from vpnctl.model.community import RouteDistinguisher, RouteTarget
 from vpnctl.model.family import EVPN, FAMILIES, VPLS, VPNV4, VPNV6, Family
 from vpnctl.model.guard import Beyond, Guard, Secret
 from vpnctl.model.network import (
+    AddPath,
     Controller,
     Frr,
     Listen,
@@ -31,6 +32,7 @@ __all__ = [
     "VPLS",
     "VPNV4",
     "VPNV6",
+    "AddPath",
     "Allocation",
     "Beyond",
     "Controller",

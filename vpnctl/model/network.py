@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from vpnctl.model.family import Family
 from vpnctl.model.guard import Guard
+from vpnctl.model.place import Place
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,11 +50,15 @@ class Controller:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait for a router, in seconds: for a session, an answer, a commit."""
+    """How long to wait for a router, in seconds: for a session, an answer, a commit.
+
+    ``route``: for a new endpoint's first route after the commit; 0: no change waits for it.
+    """
 
     connect: float = 10
     rpc: float = 30
     commit: float = 120
+    route: float = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,17 @@ class Frr:
 
 
 @dataclass(frozen=True, slots=True)
+class AddPath:
+    """How many paths to one destination a PE is sent, and may send (RFC 7911); 0: the best alone.
+
+    That is for the VPN-IP families: what identifies a route of the others names its PE, too.
+    """
+
+    send: int = 0
+    receive: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Pe:
     """A router that holds a BGP session with the controller.
 
@@ -125,8 +141,14 @@ class Pe:
     graceful_restart: int = 0
     #: Whether it is to be taken out of service: its routes are the last choice (RFC 8326).
     drain: bool = False
+    #: Whether its own flow routes are taken where they are feasible (RFC 9117).
+    flow_routes: bool = False
     #: What guards the session.
     guard: Guard = field(default_factory=Guard)
+    #: Whether several paths to one destination may be told, and how many.
+    add_path: AddPath = AddPath()
+    #: Where the policy has it; two that differ in nothing else are equal.
+    place: Place | None = field(default=None, compare=False)
 
     @property
     def managed(self) -> bool:

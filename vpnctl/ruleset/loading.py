@@ -15,6 +15,7 @@ from vpnctl.model import (
     RouteDistinguisher,
     RouteTarget,
     Ruleset,
+    Service,
     Vpn,
 )
 from vpnctl.model.tags import tags
@@ -25,6 +26,7 @@ from vpnctl.ruleset.document import DocumentError, parse
 from vpnctl.ruleset.draft import Draft, Extranet, Member, draft, name_in
 from vpnctl.ruleset.mistake import Mistake, choices, suggestion
 from vpnctl.ruleset.network import NETWORK_FILES, NetworkView, is_network, read_network
+from vpnctl.ruleset.network_file import OWN_VNI_ONLY
 from vpnctl.ruleset.numbers import vlan_space
 from vpnctl.ruleset.reading import read
 from vpnctl.ruleset.vpn_file import VpnFile
@@ -357,6 +359,25 @@ class _Loading:
                     "join VPNs of one service, or an evpn and an l3vpn",
                 )
             )
+        if one.service is other.service is Service.EVPN:
+            self._check_vnis(one, extranet, other)
+
+    def _check_vnis(self, one: Draft, extranet: Extranet, other: Draft) -> None:
+        """Each VPN has a VNI of its own, and some routers send with no other than theirs."""
+        pes = self._state.view.network.pes
+        joined = [member for member in one.members if member.site in extranet.sites]
+        present = {pe for member in (*joined, *other.members) for pe in member.pes}
+        unable = sorted(name for name in present if pes[name].platform in OWN_VNI_ONLY)
+        if unable:
+            self._mistakes.append(
+                Mistake(
+                    extranet.place,
+                    extranet.path,
+                    f"nothing would arrive between {one.name} and {other.name} ({other.place}): "
+                    f"each has a VNI of its own, and FRR ({', '.join(unable)}) sends with no other",
+                    "make them one VPN with `links`, or join them as l3vpn",
+                )
+            )
 
     def _check_redirects(self, dirty: Iterable[Draft]) -> None:
         """Packets may be forwarded only in a VPN that is joined with theirs, and is there."""
@@ -411,8 +432,8 @@ class _Loading:
                 state.vpns.pop(name, None)
         grown = False
         for one in dirty:
-            vpn = self._vpn(one, state.declared_with(one.name))
             before = former.get(one.name)
+            vpn = self._vpn(one, state.declared_with(one.name), before)
             grown |= one.name not in state.vpns
             state.vpns[one.name] = before if before == vpn else vpn
         if grown:
@@ -431,29 +452,31 @@ class _Loading:
             frozenset(differing),
         )
 
-    def _vpn(self, one: Draft, declarers: Iterable[Draft]) -> Vpn:
-        links = set(one.links)
+    def _vpn(self, one: Draft, declarers: Iterable[Draft], before: Vpn | None) -> Vpn:
+        added: set[connectivity.Link] = set()
         others = set()
         for extranet in one.extranets:
             other = self._draft(extranet.to)
             assert other is not None
             others.add(other.name)
             if extranet.sends:
-                links |= connectivity.crossing(one.nodes(extranet.sites), other.nodes())
+                added |= connectivity.crossing(one.nodes(extranet.sites), other.nodes())
         for other in declarers:
             others.add(other.name)
             for extranet in other.extranets:
                 if extranet.to == one.name and extranet.hears:
-                    links |= connectivity.crossing(one.nodes(), other.nodes(extranet.sites))
+                    added |= connectivity.crossing(one.nodes(), other.nodes(extranet.sites))
         vni = self._number(VNI, one.name) if one.vni is None else one.vni
+        endpoints = tuple(
+            self._endpoint(one, member, pe, vni) for member in one.members for pe in member.pes
+        )
         return Vpn(
             name=one.name,
             service=one.service,
             topology=one.topology,
-            endpoints=tuple(
-                self._endpoint(one, member, pe, vni) for member in one.members for pe in member.pes
-            ),
-            links=frozenset(links) if others else one.links,
+            # What did not change stays the same object: whoever comes after need not look into it.
+            endpoints=before.endpoints if before and before.endpoints == endpoints else endpoints,
+            links=one.links | added if added else one.links,
             place=one.place,
             extranets=frozenset(others),
             access=one.access.rules,

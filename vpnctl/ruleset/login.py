@@ -29,10 +29,41 @@ def _parse_seconds(written: str) -> int:
     return whole_number(written, 1, 3600, "number of seconds")
 
 
+def _parse_route_seconds(written: str) -> int:
+    # A router undoes by itself, after five minutes, what is not confirmed.
+    return whole_number(written, 0, 120, "number of seconds")
+
+
+#: A name in an operating system: of a user, or of a network namespace.
+_SYSTEM_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}"
+
+
+def _parse_system_name(written: str) -> str:
+    if re.fullmatch(_SYSTEM_NAME, written) is None:
+        raise mistake(
+            f"{quote(written)} cannot be such a name",
+            "write letters, digits and _ . @ + -, a letter, digit or _ first, 64 at most",
+        )
+    return written
+
+
+def _parse_directory(written: str) -> str:
+    if not written.startswith("/") or not written.isprintable():
+        raise mistake(f"{quote(written)} is no directory", "write its path with a / first")
+    return written
+
+
+SystemName = Annotated[
+    str, *leaf(_parse_system_name, {"type": "string", "pattern": f"^{_SYSTEM_NAME}$"})
+]
+Directory = Annotated[str, *leaf(_parse_directory, {"type": "string", "pattern": "^/"})]
 HostKey = Annotated[
     str, *leaf(_parse_host_key, {"type": "string", "pattern": r"^(SHA256:|/|~|\.\.?/)"})
 ]
 Seconds = Annotated[int, *leaf(_parse_seconds, {"type": "integer", "minimum": 1, "maximum": 3600})]
+RouteSeconds = Annotated[
+    int, *leaf(_parse_route_seconds, {"type": "integer", "minimum": 0, "maximum": 120})
+]
 
 
 class TimeoutsEntry(Shape):
@@ -42,6 +73,12 @@ class TimeoutsEntry(Shape):
     rpc: Seconds = Field(30, description="For an answer.", examples=[30])
     commit: Seconds = Field(
         120, description="For a commit; what takes longer is asked for later.", examples=[120]
+    )
+    route: RouteSeconds = Field(
+        15,
+        description="For the first route of a new endpoint, without which the change is taken "
+        "back; 0: it is not waited for.",
+        examples=[15],
     )
 
 
@@ -84,7 +121,7 @@ class _LoginEntry(Shape):
 class NetconfEntry(_LoginEntry):
     """How to log in to the PE over NETCONF; with it, the controller configures the PE."""
 
-    user: Text = Field(description="User name.", examples=["vpnctl"])
+    user: SystemName = Field(description="User name.", examples=["vpnctl"])
     port: Port = Field(830, description="TCP port.", examples=[830])
 
     @property
@@ -105,14 +142,14 @@ class FrrEntry(_LoginEntry):
     With it, the controller configures the PE.
     """
 
-    user: Text = Field("", description="User name for SSH.", examples=["vpnctl"])
+    user: SystemName = Field("", description="User name for SSH.", examples=["vpnctl"])
     port: Port = Field(22, description="TCP port of SSH.", examples=[22])
-    netns: Text = Field(
+    netns: SystemName = Field(
         "",
         description="Network namespace of the controller's machine in which FRR runs.",
         examples=["pe-c1"],
     )
-    vty_socket: Text = Field(
+    vty_socket: Directory = Field(
         "",
         description="Directory of FRR's sockets, where it is another than FRR's own.",
         examples=["/run/frr/pe-c1"],
@@ -133,4 +170,4 @@ class FrrEntry(_LoginEntry):
 
 
 def _timeouts(entry: TimeoutsEntry) -> Timeouts:
-    return Timeouts(entry.connect, entry.rpc, entry.commit)
+    return Timeouts(entry.connect, entry.rpc, entry.commit, entry.route)

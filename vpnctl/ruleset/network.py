@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vpnctl.model import (
+    VPNV4,
+    VPNV6,
+    AddPath,
     Controller,
     Family,
     Listen,
@@ -17,6 +20,7 @@ from vpnctl.model import (
     RouteTarget,
     Site,
 )
+from vpnctl.model.family import FLOW_VPN4, FLOW_VPN6
 from vpnctl.ruleset.allocation import Pool
 from vpnctl.ruleset.claims import RD, ROUTE_TARGET, VNI
 from vpnctl.ruleset.document import DocumentError, parse, parse_text
@@ -152,13 +156,33 @@ def _pes(
             hold_time=entry.hold_time,
             rt_constraint=entry.rt_constraint,
             drain=entry.drain,
+            add_path=_add_path(reading, name, entry, families, mistakes),
+            flow_routes=_flow_routes(reading, name, entry, families, mistakes),
             graceful_restart=entry.graceful_restart,
             guard=guard_of(entry.guard, controller.guard, name, entry.address),
             netconf=None if entry.netconf is None else entry.netconf.model,
             frr=None if entry.frr is None else entry.frr.model,
             outer_vlans=_outer_vlans(reading, name, entry, mistakes),
+            place=reading.place("pes", name),
         )
     return pes
+
+
+def _add_path(
+    reading: Reading[NetworkFile],
+    name: str,
+    entry: PeEntry,
+    families: frozenset[Family],
+    mistakes: list[Mistake],
+) -> AddPath:
+    if entry.add_path is None:
+        return AddPath()
+    if not families & {VPNV4, VPNV6}:
+        spoken = ", ".join(str(family) for family in sorted(families))
+        message = f"{name} speaks {spoken}, and there is one path to a destination in these"
+        hint = "leave it out, or give the PE the family vpnv4 or vpnv6"
+        mistakes.append(reading.mistake(("pes", name, "add_path"), message, hint))
+    return AddPath(entry.add_path.send, entry.add_path.receive)
 
 
 def _families(
@@ -179,6 +203,25 @@ def _families(
             )
         )
     return PLATFORMS["generic"]
+
+
+def _flow_routes(
+    reading: Reading[NetworkFile],
+    name: str,
+    entry: PeEntry,
+    families: frozenset[Family],
+    mistakes: list[Mistake],
+) -> bool:
+    """Whether the PE's own flow routes are taken, which it must be able to announce."""
+    if entry.flow_routes and not families & {FLOW_VPN4, FLOW_VPN6}:
+        mistakes.append(
+            reading.mistake(
+                ("pes", name, "flow_routes"),
+                f"{name} speaks neither {FLOW_VPN4} nor {FLOW_VPN6}, so it can announce none",
+                f"add one to its `families`, as in `families: [vpnv4, {FLOW_VPN4}]`",
+            )
+        )
+    return entry.flow_routes
 
 
 def _check_logins(

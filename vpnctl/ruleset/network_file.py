@@ -18,14 +18,15 @@ from vpnctl.ruleset.values import (
     FamilyName,
     Flag,
     HoldTime,
+    Interface,
     ListenAddress,
     Name,
     OuterVlanRange,
+    PathsCount,
     Port,
     RestartTime,
     RouterId,
     TargetRange,
-    Text,
     VlanRange,
     VniRange,
     leaf,
@@ -50,6 +51,10 @@ PLATFORMS: MappingProxyType[str, frozenset[Family]] = MappingProxyType(
         "bird": frozenset((VPNV4, VPNV6)),
     }
 )
+
+#: Those whose PEs send with the VNI of the VPN that a packet comes from, whatever the route says
+#: (as RFC 8365 section 5.1.2 lets them, where all PEs have the same).
+OWN_VNI_ONLY = frozenset(("frr", "frr-evpn"))
 
 # A user's own platform is a folder of templates, which nobody looks for here.
 Platform = Annotated[
@@ -120,6 +125,23 @@ class SiteEntry(Shape):
     )
 
 
+class AddPathEntry(Shape):
+    """Several paths to one destination (RFC 7911), in `vpnv4` and `vpnv6`."""
+
+    send: PathsCount = Field(
+        0,
+        description="The PE is sent so many of the best paths to a destination, if it takes them; "
+        "0: the best one alone.",
+        examples=[4],
+    )
+    receive: PathsCount = Field(
+        0,
+        description="The PE may announce so many paths to a destination; further ones are not "
+        "taken in; 0: one.",
+        examples=[8],
+    )
+
+
 class PeEntry(Shape):
     """A router that keeps a BGP session with the controller."""
 
@@ -143,7 +165,7 @@ class PeEntry(Shape):
         description="Address families of the session; default what the platform speaks.",
         examples=[["vpls", "evpn"]],
     )
-    port: Text = Field(
+    port: Interface = Field(
         "",
         description="Interface to which customers' VLANs attach, where it matters which.",
         examples=["ge-0/0/1"],
@@ -178,10 +200,21 @@ class PeEntry(Shape):
         "routes stay for so many seconds; 0: they go at once.",
         examples=[60],
     )
+    add_path: AddPathEntry | None = Field(
+        None,
+        description="Offer several paths to one destination (RFC 7911).",
+        examples=[{"send": 4, "receive": 8}],
+    )
     drain: Flag = Field(
         False,
         description="The PE is to be taken out of service: its routes become the last choice "
         "(RFC 8326).  For a while only: `vpnctl drain`.",
+        examples=[True],
+    )
+    flow_routes: Flag = Field(
+        False,
+        description="Take the PE's own flow routes and send them to the other PEs of their VPN, "
+        "where they drop or limit what its unicast routes lead to (RFC 9117).",
         examples=[True],
     )
     hold_time: HoldTime = Field(

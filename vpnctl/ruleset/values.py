@@ -104,6 +104,19 @@ def _range(first: int, last: int, what: str) -> tuple[PlainValidator, Any]:
     )
 
 
+#: What routers call their ports: ``ge-0/0/1``, ``Ethernet1/1``, ``xe-0/0/0:2``, ``ae0.100``.
+INTERFACE = "[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}"
+
+
+def _parse_interface(written: str) -> str:
+    if written and re.fullmatch(INTERFACE, written) is None:
+        raise mistake(
+            f"{quote(written)} is no name of an interface",
+            "write letters, digits and . : / _ - as in ge-0/0/1, 64 at most",
+        )
+    return written
+
+
 def _parse_vlan(written: str) -> int:
     outer, slash, inner = written.partition("/")
     number = whole_number(outer, 1, MAX_VLAN, "VLAN")
@@ -288,6 +301,9 @@ NAME_SCHEMA = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 
 Name = Annotated[str, *leaf(parse_name, NAME_SCHEMA)]
 Text = Annotated[str, *leaf(lambda written: written, {"type": "string"})]
+Interface = Annotated[
+    str, *leaf(_parse_interface, {"type": "string", "pattern": f"^({INTERFACE})?$"})
+]
 Flag = Annotated[bool, *leaf(_parse_flag, {"type": "boolean"})]
 Asn = Annotated[int, *leaf(_parse_asn, {"type": "integer", "minimum": 1, "maximum": MAX_ASN - 1})]
 Port = Annotated[int, *_number(1, 65535, "TCP port")]
@@ -295,6 +311,7 @@ HoldTime = Annotated[
     int, *leaf(_parse_hold_time, {"type": "integer", "minimum": 0, "maximum": 65535})
 ]
 RouteCount = Annotated[int, *_number(1, 100_000_000, "number of routes")]
+PathsCount = Annotated[int, *_number(0, 16, "number of paths to a destination")]
 PathCount = Annotated[int, *_number(1, 100_000_000, "number of sets of attributes")]
 AsCount = Annotated[int, *_number(1, 1024, "number of AS numbers")]
 Percent = Annotated[int, *_number(1, 100, "percentage")]
