@@ -17,7 +17,8 @@ from vpnctl.errors import LabError, UsageError, VpnctlError
 from vpnctl.lab.junos.editing import EditError
 from vpnctl.lab.junos.forwarding import VplsPe
 from vpnctl.lab.junos.notation_set import set_edits
-from vpnctl.lab.junos.router import Router, RouterError
+from vpnctl.lab.junos.router import Activate, Router, RouterError
+from vpnctl.lab.junos.schema import Tree
 from vpnctl.lab.junos.server import Access, listen
 
 
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--config", type=Path, help="`set` commands that are in force from the beginning")
     add("--vplspe", type=Path, metavar="DIR", help="run a VPLS PE here that does what is committed")
     add("--untagged", action="store_true", help="customers' frames at the PE's ports have no tags")
+    add("--tell", action="store_true", help="a line at each commit that changes something, too")
     return parser
 
 
@@ -61,7 +63,7 @@ async def _serve(options: argparse.Namespace) -> None:
         raise UsageError("one VPLS PE does what one router says", hint="leave --routers out")
     access = Access(_host_key(options.host_key), _read(options.authorized_keys), options.user)
     async with AsyncExitStack() as stack:
-        activate = None
+        activate: Activate | None = _tell if options.tell else None
         if options.vplspe is not None:
             options.vplspe.mkdir(parents=True, exist_ok=True)
             pe = VplsPe(options.vplspe, tagged=not options.untagged)
@@ -91,6 +93,10 @@ async def _serve(options: argparse.Namespace) -> None:
             json.dumps({"ports": ports, "host_key": access.host_key.get_fingerprint()}), flush=True
         )
         await _told_to_stop()
+
+
+async def _tell(_: Tree) -> None:
+    print(json.dumps({"in force": "another configuration"}), flush=True)
 
 
 async def _begin(router: Router, commands: str) -> None:
