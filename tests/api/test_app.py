@@ -15,7 +15,7 @@ from vpnctl.api.errors import HTTP_STATUS, from_json, to_json
 from vpnctl.api.guard import MAX_BODY
 from vpnctl.api.service import ControllerService
 from vpnctl.controller.requests import PlanRequest
-from vpnctl.errors import PolicyError, VpnctlError
+from vpnctl.errors import PolicyError, ProvisioningError, VpnctlError
 from vpnctl.model import FAMILIES
 
 _JSON = {"content-type": "application/json"}
@@ -146,6 +146,8 @@ def test_every_class_of_error_has_its_status_and_comes_back_as_itself(
 
 def test_every_subclass_of_the_tree_has_a_status() -> None:
     assert set(VpnctlError.__subclasses__()) <= set(HTTP_STATUS)
+    # Each of these has an exit code of its own.
+    assert set(ProvisioningError.__subclasses__()) <= set(HTTP_STATUS)
 
 
 def test_mistakes_of_a_policy_travel_with_the_error() -> None:

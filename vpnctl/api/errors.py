@@ -32,6 +32,7 @@ from vpnctl.errors import (
     StaleError,
     StoreError,
     StreamRefusedError,
+    UnverifiedError,
     UsageError,
     VpnctlError,
 )
@@ -56,6 +57,7 @@ HTTP_STATUS: dict[type[VpnctlError], int] = {
     DirtyCandidateError: 502,
     RejectedError: 502,
     OutcomeUnknownError: 502,
+    UnverifiedError: 502,
     StreamRefusedError: 422,
     SidecarError: 503,
     LabError: 503,

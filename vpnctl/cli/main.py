@@ -64,6 +64,7 @@ _EPILOG = """[bold]Exit codes[/bold]
    21  a machine did not move; the message says where it runs
    22  a machine may not move there; nothing was touched
    23  a site's agent cannot be reached, or refused
+   24  a router has committed, and its lines or its new route are not there: taken back
   130  interrupted by Ctrl-C
   141  the reader of the output went away
 

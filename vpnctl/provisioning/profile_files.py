@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
@@ -95,7 +96,11 @@ def _templates(folder: Path, mistakes: list[str]) -> dict[str, str]:
 
 def _text(path: Path, where: str, mistakes: list[str]) -> str | None:
     try:
-        if path.stat().st_size > _MOST_OCTETS:
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            mistakes.append(f"{where}: is no regular file")
+            return None
+        if found.st_size > _MOST_OCTETS:
             mistakes.append(f"{where}: is larger than a megabyte")
             return None
         return path.read_text("utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -69,6 +70,22 @@ def test_a_user_without_a_key(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     with pytest.raises(ConnectError, match="any key of the SSH agent"):
         bench.run(nothing, key="")
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "large file", "folder"])
+def test_a_private_key_that_is_none(kind: str, bench: Bench, tmp_path: Path) -> None:
+    """It is not opened: one of these never ends, and one waits for ever."""
+    key = tmp_path / "key"
+    if kind == "device":
+        key = Path("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(key)
+    elif kind == "folder":
+        key.mkdir()
+    else:
+        key.write_bytes(bytes(1 << 20))
+    with pytest.raises(ConnectError, match=f"pe1: {key} is no private key"):
+        bench.run(nothing, key=str(key))
 
 
 def test_a_private_key_that_is_not_there(bench: Bench, tmp_path: Path) -> None:

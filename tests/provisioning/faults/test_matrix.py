@@ -34,8 +34,8 @@ STANDARD_NAMESPACE = "http://yang.juniper.net/junos/conf/root"
 HAS_IT = "policy-options community vpnctl-E1 members target:65000:100"
 
 #: How long a client of these tests waits, how slow a slow router is, and how long a hung one is.
-RPC_S = 0.7
-PATIENCE = Patience(lock=(0.1, 0.3), settle=(0.1, 0.3, 0.6, 1.0), window_s=60)
+RPC_S = 1.5
+PATIENCE = Patience(lock=(0.2, 0.6), settle=(0.2, 0.6, 1.2, 2.0), window_s=60)
 #: Cases that run at the same time, as most of what they do is waiting.
 AT_ONCE = 8
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -154,6 +155,18 @@ def test_every_mistake_in_a_profile_is_told_at_once(folder: Path) -> None:
         "gamma/profile.yaml: templates: there is no session.xml.j2 in the folder",
     ):
         assert part in told
+
+
+def test_a_template_is_a_file_of_its_own(folder: Path) -> None:
+    """A link could lead to any file of the controller's machine, and a pipe would be waited for."""
+    template = folder / "acme" / "session.xml.j2"
+    template.unlink()
+    template.symlink_to("/etc/passwd")
+    os.mkfifo(folder / "acme" / "pipe.j2")
+    with pytest.raises(ProfileError) as caught:
+        read_profiles(folder)
+    assert "acme/session.xml.j2: is no regular file" in caught.value.mistakes
+    assert "acme/pipe.j2: is no regular file" in caught.value.mistakes
 
 
 def test_an_installation_has_every_platform() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from vpnctl.errors import ConnectError, HostKeyError
 
 #: The prefix of fingerprints as OpenSSH shows them.
 SHA256 = "SHA256:"
+
+#: Octets of the longest private key that is read.
+_MOST_OCTETS = 64 * 1024
 
 
 def private_key(router: str, key: str) -> str | None:
@@ -19,14 +23,23 @@ def private_key(router: str, key: str) -> str | None:
     if not key:
         return None
     path = Path(key).expanduser()
+    hint = "`key:` in network.yaml is the path of a file on the controller's machine"
     try:
+        # Before it is opened: a pipe would wait, and a device never ends.
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST_OCTETS:
+            raise ConnectError(
+                f"{router}: {key} is no private key, but a large file or none at all",
+                router=router,
+                hint=hint,
+            )
         with path.open("rb"):
             return str(path)
     except OSError as error:
         raise ConnectError(
             f"{router}: the private key {key} cannot be read: {error.strerror}",
             router=router,
-            hint="`key:` in network.yaml is the path of a file on the controller's machine",
+            hint=hint,
         ) from error
 
 

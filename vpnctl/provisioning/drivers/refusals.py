@@ -23,6 +23,9 @@ from vpnctl.model import Netconf
 from vpnctl.provisioning.drivers.login import stranger
 from vpnctl.provisioning.drivers.ssh import Connection
 
+#: Characters of a router's words that are told and kept.
+_LONGEST = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -46,7 +49,7 @@ def refusals(reply: etree._Element) -> tuple[Refusal, ...]:
 
 
 def _refusal(error: etree._Element) -> Refusal:
-    texts = {_name(one): " ".join((one.text or "").split()) for one in error.iter()}
+    texts = {_name(one): legible(one.text or "") for one in error.iter()}
     session = texts.get("session-id", "")
     return Refusal(
         tag=texts.get("error-tag", ""),
@@ -68,7 +71,7 @@ class RefusedError(Exception):
     def __init__(self, found: tuple[Refusal, ...], fallback: str) -> None:
         errors = [one for one in found if not one.warning] or list(found)
         self.found = tuple(errors)
-        self.words = "; ".join(map(str, errors)) or fallback
+        self.words = legible("; ".join(map(str, errors)) or fallback)
         super().__init__(self.words)
 
 
@@ -175,6 +178,15 @@ def connecting(router: str, host: str, access: Netconf, connection: Connection) 
         ) from error  # fmt: skip
 
 
+def legible(said: str) -> str:
+    """A router's words on one line, without what a terminal would obey, and not without end."""
+    words = " ".join(said[: 2 * _LONGEST].split())
+    words = "".join(sign if sign.isprintable() else "?" for sign in words)
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."
+
+
 def _words(error: BaseException) -> str:
-    said = " ".join(str(error).split())
-    return said[:200] or type(error).__name__
+    kind = type(error).__name__
+    said = legible(str(error))[:200]
+    # What PyEZ says of a lost session is the name of a class.
+    return "the session was lost" if said.startswith(kind) else said or kind
