@@ -1,5 +1,20 @@
-"""``python -m vpnctl``."""
+"""The program: ``vpnctl``, or ``python -m vpnctl``."""
 
-from vpnctl.cli.main import main
+from __future__ import annotations
 
-main()
+import sys
+
+
+def main() -> None:
+    """Entry point; also a Ctrl-C while modules are still being loaded ends without a traceback."""
+    try:
+        from vpnctl.cli.main import run
+
+        run()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

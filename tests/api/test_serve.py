@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import grp
 import json
 import os
 import socket
@@ -48,6 +49,23 @@ def test_serves_on_a_socket_of_the_owner_alone_and_removes_it(tmp_path: Path) ->
         assert not path.exists()
 
     asyncio.run(story())
+
+
+def test_a_group_may_be_let_in(tmp_path: Path) -> None:
+    path = tmp_path / "c.sock"
+    ours = grp.getgrgid(os.getgroups()[0] if os.getuid() else os.getgid())
+    http = HttpServer(APP, socket_path=path, socket_group=ours.gr_name)
+    http.claim()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert path.stat().st_gid == ours.gr_gid
+    asyncio.run(http.stop())
+
+
+def test_a_group_that_there_is_not_is_said_and_nothing_stays(tmp_path: Path) -> None:
+    path = tmp_path / "c.sock"
+    with pytest.raises(UsageError, match="no group no-such-group"):
+        HttpServer(APP, socket_path=path, socket_group="no-such-group").claim()
+    assert not path.exists()
 
 
 def test_a_socket_of_a_dead_daemon_is_taken_over(tmp_path: Path) -> None:

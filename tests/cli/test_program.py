@@ -110,6 +110,21 @@ def test_ctrl_c_ends_watch_of_a_real_process(served: Any, controller: FakeContro
     assert process.returncode == 130
 
 
+def test_ctrl_c_while_modules_are_loaded_ends_without_a_traceback() -> None:
+    code = (
+        "import sys, vpnctl.__main__ as program\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'vpnctl.cli.main': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "program.main()"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (process.returncode, process.stderr) == (130, "interrupted\n")
+
+
 def test_a_broken_pipe_is_quiet(served: Any, controller: FakeController) -> None:
     controller.happened = controller.happened * 5000
     process = program("watch", env={"VPNCTL_SOCKET": str(served.socket)})
@@ -241,7 +256,7 @@ def test_shells_complete_commands_and_names(
     del controller
     env = {name: text.format(typed, n=len(typed.split())) for name, text in line.items()}
     env |= {"_VPNCTL_COMPLETE": f"complete_{shell}", "VPNCTL_SOCKET": str(served.socket)}
-    code = "from vpnctl.cli.main import main; main()"
+    code = "from vpnctl.__main__ import main; main()"
     process = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **env},

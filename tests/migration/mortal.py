@@ -10,7 +10,7 @@ import os
 import signal
 from typing import Any
 
-from vpnctl.cli.main import main
+from vpnctl.__main__ import main
 from vpnctl.migration.agent.arriving import Arriving
 from vpnctl.migration.agent.departing import Departing
 from vpnctl.migration.commit import Action

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import ipaddress
 import os
+import shutil
 import socket
 import stat
 from collections.abc import Iterator
@@ -78,7 +79,8 @@ def check_tcp(tcp: Tcp) -> None:
 class HttpServer:
     """The application on its sockets: `claim`, `start`, `stop`.
 
-    ``socket_mode``: permissions of the unix socket; whoever may write to it may change VPNs.
+    ``socket_group``: a group of the system whose members may use the unix socket, too; whoever may
+    write to it may change VPNs.
     `start` and `stop` belong to the loop that the application runs in.
     """
 
@@ -87,14 +89,14 @@ class HttpServer:
         app: FastAPI,
         *,
         socket_path: Path,
-        socket_mode: int = 0o600,
+        socket_group: str = "",
         tcp: Tcp | None = None,
     ) -> None:
         if tcp is not None:
             check_tcp(tcp)
         self._app = app
         self._path = socket_path
-        self._mode = socket_mode
+        self._group = socket_group
         self._tcp = tcp
         self._held = contextlib.ExitStack()
         self._sockets: list[tuple[socket.socket, Tcp | None]] = []
@@ -108,7 +110,7 @@ class HttpServer:
         `UsageError` when the path cannot be a socket.
         """
         try:
-            local = self._held.enter_context(unix_socket(self._path, self._mode))
+            local = self._held.enter_context(unix_socket(self._path, self._group))
             self._sockets = [(local, None)]
             where = [f"unix:{self._path}"]
             if self._tcp is not None:
@@ -178,8 +180,8 @@ async def _run(server: uvicorn.Server, listener: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def unix_socket(path: Path, mode: int) -> Iterator[socket.socket]:
-    """A unix socket bound to ``path`` with permissions ``mode``, removed at the end.
+def unix_socket(path: Path, group: str = "") -> Iterator[socket.socket]:
+    """A unix socket bound to ``path`` for its owner and ``group``, removed at the end.
 
     A lock beside it (``PATH.lock``) is held meanwhile, so that of two controllers one is told
     that the other is there, and a socket that a dead one left behind is taken over safely.
@@ -212,14 +214,31 @@ def unix_socket(path: Path, mode: int) -> Iterator[socket.socket]:
             raise taken
         path.unlink(missing_ok=True)
         listener = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        previous = os.umask(0o777 & ~mode)
+        previous = os.umask(0o177)
         try:
             listener.bind(str(path))
         finally:
             os.umask(previous)
         held.callback(path.unlink, missing_ok=True)
+        if group:
+            _open_to(path, group)
         listener.setblocking(False)
         yield listener
+
+
+def _open_to(path: Path, group: str) -> None:
+    try:
+        shutil.chown(path, group=group)
+    except LookupError as error:
+        raise UsageError(
+            f"there is no group {group}", hint="name a group of this system with --socket-group"
+        ) from error
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be given to the group {group}: {error.strerror}",
+            hint="the user that runs the controller has to be a member of the group",
+        ) from error
+    path.chmod(0o660)
 
 
 def _answers(path: Path) -> bool:

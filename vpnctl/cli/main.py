@@ -149,8 +149,8 @@ for _module in (
     _module.add_to(app)
 
 
-def main() -> None:
-    """Entry point of the program."""
+def run() -> None:
+    """Read the command line and do what it says."""
     if "_VPNCTL_COMPLETE" in os.environ:
         completion_cmd.register_shells()
     app(prog_name="vpnctl")

@@ -35,6 +35,7 @@ class ServeOptions:
     log_json: bool = False
     apply: bool = False
     keep_sessions: int = 0
+    socket_group: str = ""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -85,6 +86,14 @@ def add_to(app: typer.Typer) -> None:
                 help="CA that has signed the clients' certificates.", rich_help_panel=TLS_PANEL
             ),
         ] = None,
+        socket_group: Annotated[
+            str,
+            typer.Option(
+                metavar="GROUP",
+                help="A group whose members may use the controller's socket, too, and so change"
+                " every VPN. Default: nobody but its owner.",
+            ),
+        ] = "",
         log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON lines.")] = False,
         apply: Annotated[
             bool,
@@ -123,6 +132,7 @@ def add_to(app: typer.Typer) -> None:
             log_json,
             apply,
             keep_sessions,
+            socket_group,
         )
         _configure_log(log_json)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -155,7 +165,12 @@ async def run(options: ServeOptions) -> None:
     controller = Controller(
         options.policies, options.store, take_directory=options.apply, keep=keep
     )
-    http = HttpServer(create_app(controller), socket_path=options.socket, tcp=options.tcp)
+    http = HttpServer(
+        create_app(controller),
+        socket_path=options.socket,
+        socket_group=options.socket_group,
+        tcp=options.tcp,
+    )
     announced = asyncio.Event()
     logged = asyncio.create_task(_log_events(controller.events(), announced))
     # The socket first: of two controllers at one socket the second must not touch any session.
