@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +17,7 @@ from qemu.qmp import Message
 
 from lab.bench.sidecars import last_progress, make_certificates, ready, sidecar
 from tests.support.guest_image import kernel
-from tests.support.qemu import Guest, Shape, start_guest
+from tests.support.qemu import PATIENCE, Guest, Shape, start_guest
 from tests.support.relay import relayed
 from vpnctl.sidecar.wan.address import Address
 
@@ -23,6 +25,16 @@ from vpnctl.sidecar.wan.address import Address
 #: comes on top, so that one who can bear 300 ms asks for less.
 _PAUSE_MS = 200
 _ANY_PAUSE_MS = 2_000_000
+#: Seconds that a cut may take on a machine that does much else: a handshake, and what is sent
+#: until the next one.
+_CUT_S = 1.0
+
+
+class Alone(Enum):
+    """QEMU without any sidecar, over TCP."""
+
+    PLAIN = "QEMU"
+    TLS = "QEMU, TLS"
 
 
 @dataclass(frozen=True)
@@ -62,16 +74,17 @@ class Traveller:
         self._stops = 0
 
     async def move(
-        self, way: Sequence[str] | None, sites: Sites = Sites(), bandwidth: int = 0
+        self, way: Sequence[str] | Alone, sites: Sites = Sites(), bandwidth: int = 0
     ) -> Journey:
-        """``way``: words of the source's sidecar, None for QEMU alone over TCP; ``bandwidth``:
-        octets per second that QEMU may send, 0 for no limit."""
+        """``way``: words of the source's sidecar, or QEMU alone; ``bandwidth``: octets per second
+        that QEMU may send, 0 for no limit."""
         async with AsyncExitStack() as held:
             there = await self._next()
             await self._guest.execute(
                 "migrate-set-parameters", max_bandwidth=bandwidth, downtime_limit=_PAUSE_MS
             )
-            if way is None:
+            await self._encrypt(there, way is Alone.TLS)
+            if isinstance(way, Alone):
                 await there.execute("migrate-incoming", uri=f"tcp:{sites.listen}:0")
                 (where,) = (await there.execute("query-migrate"))["socket-address"]
                 return await self._go(there, f"tcp:{where['host']}:{where['port']}")
@@ -95,7 +108,8 @@ class Traveller:
             source = await self._source(held, Sites(), str(relay.address), *words)
             ending = asyncio.gather(last_progress(source), last_progress(destination))
             guest = self._guest
-            going = asyncio.create_task(self._go(there, f"unix:{self._directory}/out"))
+            patience = PATIENCE + _CUT_S * len(cuts)
+            going = asyncio.create_task(self._go(there, f"unix:{self._directory}/out", patience))
             cutting = asyncio.create_task(relay.all_cut.wait())
             # A migration that failed is told by `going`.
             await asyncio.wait((cutting, going, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -105,6 +119,31 @@ class Traveller:
             told, _ = await ending
             return replace(
                 found, wire=told["wire"], guest=told["guest"], relayed=relay.taken, cuts=len(cuts)
+            )
+
+    async def _encrypt(self, there: Guest, wanted: bool) -> None:
+        """Have QEMU alone use TLS, both certificates required, or not."""
+        names = zip((self._guest, there), ("client", "server"), ("cloud1", "cloud2"), strict=True)
+        for guest, endpoint, name in names:
+            credentials = self._directory / endpoint
+            credentials.mkdir(exist_ok=True)
+            for ours, theirs in (
+                ("ca.pem", "ca-cert.pem"),
+                (f"{name}.test.pem", f"{endpoint}-cert.pem"),
+                (f"{name}.test.key", f"{endpoint}-key.pem"),
+            ):
+                shutil.copyfile(self._directory / ours, credentials / theirs)
+            if wanted:
+                await guest.execute(
+                    "object-add",
+                    **{"qom_type": "tls-creds-x509", "id": f"tls-{endpoint}", "verify_peer": True},
+                    dir=str(credentials),
+                    endpoint=endpoint,
+                )
+            await guest.execute(
+                "migrate-set-parameters",
+                tls_creds=f"tls-{endpoint}" if wanted else "",
+                tls_hostname="cloud2.test" if wanted else "",
             )
 
     async def _next(self) -> Guest:
@@ -138,12 +177,12 @@ class Traveller:
         await ready(process)
         return process
 
-    async def _go(self, there: Guest, uri: str) -> Journey:
+    async def _go(self, there: Guest, uri: str, patience: float = PATIENCE) -> Journey:
         here = self._guest
         with here.qmp.listener("STOP") as stopped, there.qmp.listener("RESUME") as resumed:
             begun = time.time()
             await here.execute("migrate", uri=uri)
-            if (outcome := await here.migrated()) != "completed":
+            if (outcome := await here.migrated(patience)) != "completed":
                 raise RuntimeError(f"the migration {outcome}")
             stop, resume = _at(await stopped.get()), _at(await resumed.get())
         await there.verify()

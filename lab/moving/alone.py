@@ -1,7 +1,8 @@
 """The same guest moved by QEMU alone: its mirror over NBD and its migration, both over plain TCP.
 
 What an administrator does by hand, with QEMU's own defaults: the mirror follows, the migration
-stops before the switch, the mirror is ended, the migration goes on.
+stops before the switch, the mirror is ended, the migration goes on.  Each step has its time; when
+that is over, the error says which step it was.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from qemu.qmp import Message, QMPClient
+from qemu.qmp import EventListener, Message, QMPClient
 
 from lab.moving.machines import Guest
-from lab.moving.stage import HOSTS, Clouds, ask_guest
+from lab.moving.stage import HOSTS, Clouds, MoveError, ask_guest
 from vpnctl.migration.definition import Definition
 from vpnctl.migration.hypervisor.command_line import Places, arguments, disk_node
 
@@ -29,7 +30,10 @@ _NBD, _MEMORY = "10809", "4444"
 #: Seconds after which a migration that does not converge is made to end, as an administrator would.
 FORCED_S = 60.0
 _ANY_PAUSE_MS = 2_000_000
-_PATIENCE_S = 60.0
+#: Seconds that QEMU has to start or to answer, to copy a disk, to end a migration that was forced,
+#: and to be gone.
+_PATIENCE_S, _MIRROR_S, _LAST_S, _GONE_S = 60.0, 120.0, 90.0, 10.0
+_AGAIN_S = 0.05
 _CAPABILITIES = ("events", "return-path", "pause-before-switchover")
 
 
@@ -48,7 +52,7 @@ class Alone:
 async def move_alone(stage: Clouds, guest: Guest, settle_s: float) -> Alone:
     """From cloud1 to cloud2; the guest has worked for ``settle_s`` seconds before.
 
-    Raises `MoveError` when its memory is not right in the end.
+    Raises `MoveError` when it does not end, or its memory is not right in the end.
     """
     definition = Definition.model_validate(yaml.safe_load(guest.definition()))
     size = stage.disk("cloud1", guest.disk).stat().st_size
@@ -64,7 +68,8 @@ async def move_alone(stage: Clouds, guest: Guest, settle_s: float) -> Alone:
         await asyncio.sleep(settle_s)
         # The link's counters are read by a library that has a loop of its own.
         sent, begun = await asyncio.to_thread(stage.sent, "cloud1"), time.time()
-        await _mirror(here, there)
+        async with _bounded(_MIRROR_S, "its disk did not follow"):
+            await _mirror(here, there)
         moving = time.time()
         pause, resumed, forced = await _migrate(here, there)
         sent = await asyncio.to_thread(stage.sent, "cloud1") - sent
@@ -100,42 +105,70 @@ async def _mirror(here: QMPClient, there: QMPClient) -> None:
 
 async def _migrate(here: QMPClient, there: QMPClient) -> tuple[float, float, bool]:
     """Seconds of the pause, when it ran there, and whether it had to be forced."""
-    for monitor in (here, there):
-        states = [{"capability": name, "state": True} for name in _CAPABILITIES]
-        await monitor.execute("migrate-set-capabilities", {"capabilities": states})
-    uri = f"tcp:{_ADDRESSES['cloud2']}:{_MEMORY}"
-    await there.execute("migrate-incoming", {"uri": uri})
-    forced = False
+    async with _bounded(_PATIENCE_S, "its migration did not begin"):
+        for monitor in (here, there):
+            states = [{"capability": name, "state": True} for name in _CAPABILITIES]
+            await monitor.execute("migrate-set-capabilities", {"capabilities": states})
+        uri = f"tcp:{_ADDRESSES['cloud2']}:{_MEMORY}"
+        await there.execute("migrate-incoming", {"uri": uri})
     with (
         here.listener(("MIGRATION", "STOP")) as events,
         there.listener("RESUME") as resumed,
         here.listener("BLOCK_JOB_COMPLETED") as mirrored,
     ):
         await here.execute("migrate", {"uri": uri})
-        deadline = time.monotonic() + FORCED_S
-        stopped = 0.0
-        while True:
-            try:
-                left = max(0.0, deadline - time.monotonic())
-                event: Any = await asyncio.wait_for(events.get(), None if forced else left)
-            except TimeoutError:
-                forced = True
+        try:
+            async with asyncio.timeout(FORCED_S):
+                stopped = await _stopped(events)
+            forced = False
+        except TimeoutError:
+            async with _bounded(_LAST_S, "the guest did not stop when it had to"):
                 await here.execute("migrate-set-parameters", {"downtime-limit": _ANY_PAUSE_MS})
-                continue
-            if event["event"] == "STOP":
-                stopped = _at(event)
-            elif event["data"]["status"] == "pre-switchover":
-                await here.execute("block-job-cancel", {"device": "m0", "force": False})
-                await mirrored.get()
-                await here.execute("blockdev-del", {"node-name": "far0"})
-                await there.execute("nbd-server-stop")
-                await here.execute("migrate-continue", {"state": "pre-switchover"})
-            elif event["data"]["status"] == "completed":
-                break
-            elif event["data"]["status"] in ("failed", "cancelled"):
-                raise RuntimeError(f"QEMU's migration {event['data']['status']}")
-        ran = _at(await resumed.get())
+                stopped = await _stopped(events)
+            forced = True
+        async with _bounded(_LAST_S, "its disk did not follow to the end"):
+            await _status(events, "pre-switchover")
+            await here.execute("block-job-cancel", {"device": "m0", "force": False})
+            await mirrored.get()
+            await here.execute("blockdev-del", {"node-name": "far0"})
+            await there.execute("nbd-server-stop")
+        async with _bounded(_LAST_S, "the last of its memory did not arrive"):
+            await here.execute("migrate-continue", {"state": "pre-switchover"})
+            await _status(events, "completed")
+            ran = _at(await resumed.get())
     return ran - stopped, ran, forced
+
+
+async def _stopped(events: EventListener) -> float:
+    """When the guest was stopped, by QEMU's clock."""
+    while (event := await events.get())["event"] != "STOP":
+        _check(event)
+    return _at(event)
+
+
+async def _status(events: EventListener, wanted: str) -> None:
+    """Return when the migration has this status."""
+    while (event := await events.get())["event"] == "STOP" or _check(event) != wanted:
+        pass
+
+
+def _check(event: Message) -> str:
+    """A migration's status; raises `MoveError` when it has failed."""
+    data: Any = event["data"]
+    status = str(data["status"])
+    if status in ("failed", "cancelled"):
+        raise MoveError(f"QEMU alone: its migration {status}")
+    return status
+
+
+@contextlib.asynccontextmanager
+async def _bounded(seconds: float, what: str) -> AsyncIterator[None]:
+    """Raises `MoveError` with ``what`` when the block takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise MoveError(f"QEMU alone: {what} within {seconds:g} s") from None
 
 
 @contextlib.asynccontextmanager
@@ -148,35 +181,37 @@ async def _running(
     outside.mkdir(exist_ok=True)
     tap = "alone0"
     for command in (f"tuntap add dev {tap} mode tap", f"link set dev {tap} master br-e1 up"):
-        shell.run(("ip", *command.split()), timeout=10)
-    disks = stage.disk(site, definition.disks[0].file)
+        shell.run(("ip", *command.split()), timeout=_GONE_S)
     within = Places(Path("/run/vpnctl/agent/disks"), Path("/nowhere"), Path("/images"), Path(_RUN))
-    assert disks.exists()
     words = [
         word for word in arguments(definition, within, [tap], incoming=incoming) if word != "-S"
     ]
-    process = shell.popen(
-        ("qemu-system-x86_64", *words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+    log = outside / "log"
+    with log.open("wb") as said:
+        process = shell.popen(
+            ("qemu-system-x86_64", *words), stdout=subprocess.DEVNULL, stderr=said.fileno()
+        )
     monitor = QMPClient(site)
     try:
-        async with asyncio.timeout(_PATIENCE_S):
+        async with _bounded(_PATIENCE_S, "it did not start"):
             while True:
                 try:
                     await monitor.connect(str(outside / "qmp"))
                     break
                 except Exception:
                     if process.poll() is not None:
-                        raise
+                        raise MoveError(f"QEMU alone: {log.read_text(errors='replace')}") from None
                     monitor = QMPClient(site)
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(_AGAIN_S)
         yield monitor
     finally:
-        with contextlib.suppress(Exception):
-            await monitor.disconnect()
+        # It is gone first: a monitor that is blocked would not let go.
         process.kill()
-        process.communicate()
-        shell.run(("ip", "link", "del", "dev", tap), timeout=10)
+        await asyncio.to_thread(process.wait, _GONE_S)
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_GONE_S):
+                await monitor.disconnect()
+        shell.run(("ip", "link", "del", "dev", tap), timeout=_GONE_S)
 
 
 def _at(event: Message) -> float:

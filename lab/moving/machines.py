@@ -16,8 +16,8 @@ VPN, BRIDGE = "E1", "br-e1"
 @dataclass(frozen=True)
 class Guest:
     """``address``: its last octet counts for its MAC, too; ``writes``: records per second;
-    ``backend``: the address of the machine that it asks before it answers; ``vpn``: empty where no
-    controller is."""
+    ``backend``: the address of the machine that it asks before it answers; ``vpn``: whose bridge
+    it is in at each site, empty where no controller is: then it is in `BRIDGE`."""
 
     name: str
     address: str
@@ -43,9 +43,8 @@ class Guest:
         if self.backend:
             words.append(f"backend={self.backend}")
         number = int(self.address.rpartition(".")[2])
-        nic = {"bridge": BRIDGE, "mac": f"52:54:00:00:00:{number:02x}"}
-        if self.vpn:
-            nic["vpn"] = self.vpn
+        network = {"vpn": self.vpn} if self.vpn else {"bridge": BRIDGE}
+        nic = network | {"mac": f"52:54:00:00:00:{number:02x}"}
         described: dict[str, object] = {
             "machine": self.name,
             "memory": f"{self.shape.ram_kib}K",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -37,9 +36,11 @@ MIB = 1 << 20
 FAST = WanFigures(rate=465_000_000, delay=0.00675)
 SLOW = WanFigures(rate=100_000_000, delay=0.005)
 _WANS = ("e1", "cloud1", "cloud2")
-_STATE = "/run/vpnctl/agent"
+_STATE, _CACHE = "/run/vpnctl/agent", "/run/vpnctl/cache"
 _PATIENCE_S = 120.0
-_LOOK_S, _ASK_AGAIN_S = 0.1, 1.0
+#: Seconds that a move may take, and that its command has to be gone once it was killed.
+_MOVE_S, _END_S = 300.0, 20.0
+_LOOK_S, _ASK_AGAIN_S = 0.1, 1.5
 
 Tell = Callable[[str], None]
 
@@ -58,7 +59,10 @@ class Clouds:
 
     def vpnctl(self, *words: str) -> str:
         """A command of the operator, at the controller's node; raises `MoveError`."""
-        done = self.lab.shell("controller").run(("vpnctl", *words), timeout=_PATIENCE_S)
+        try:
+            done = self.lab.shell("controller").run(("vpnctl", *words), timeout=_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            raise MoveError(f"vpnctl {' '.join(words)}: not ended in {_PATIENCE_S:g} s") from None
         if done.returncode:
             raise MoveError(f"vpnctl {' '.join(words)}: {done.stderr.strip()}")
         return done.stdout
@@ -86,7 +90,13 @@ class Clouds:
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         with program:
-            out, err = program.communicate()
+            try:
+                out, err = program.communicate(timeout=_MOVE_S)
+            except subprocess.TimeoutExpired:
+                # The move itself goes on without its command.
+                program.kill()
+                program.communicate(timeout=_END_S)
+                raise MoveError(f"{' '.join(command)}: not ended in {_MOVE_S:g} s") from None
         if program.returncode:
             raise MoveError(f"{' '.join(command)}: {err.strip()}")
         views = [MigrationView.model_validate_json(line) for line in out.splitlines()]
@@ -110,6 +120,11 @@ class Clouds:
             disk.seek(SLOTS * 4096)
             disk.write(content)
             disk.truncate(max(size, SLOTS * 4096 + len(content)))
+
+    def forget(self) -> None:
+        """Empty the caches of both sites, so that a machine is the first that moves."""
+        for site in HOSTS:
+            shutil.rmtree(self.outside(site, _CACHE), ignore_errors=True)
 
     def records(self, site: str, file: str) -> dict[int, Record]:
         """What the guest wrote to a disk."""
@@ -155,22 +170,34 @@ class Clouds:
 
 
 def ask_guest(console: Path) -> int:
-    """Let the guest at a console check its memory; see `Clouds.verify`."""
+    """Let the guest at a console check its memory; see `Clouds.verify`.
+
+    It may be asked several times, as one that boots does not always hear, and does nothing else
+    while it answers: this returns when it is silent again.
+    """
     deadline = time.monotonic() + _PATIENCE_S
     with socket.socket(socket.AF_UNIX) as talking:
-        talking.connect(str(console))
         talking.settimeout(_ASK_AGAIN_S)
-        heard = b""
-        while time.monotonic() < deadline:
-            # Who boots does not hear.
-            talking.sendall(b"verify\n")
-            with contextlib.suppress(TimeoutError):
-                heard += talking.recv(4096)
+        talking.connect(str(console))
+        heard, asked, rounds = b"", -_ASK_AGAIN_S, None
+        while (now := time.monotonic()) < deadline:
+            if rounds is None and now >= asked + _ASK_AGAIN_S:
+                talking.sendall(b"verify\n")
+                asked = now
+            try:
+                octets = talking.recv(4096)
+            except TimeoutError:
+                if rounds is not None:
+                    return rounds
+                continue
+            if not octets:
+                raise MoveError("the guest has ended")
+            heard += octets
             for line in heard.decode(errors="replace").splitlines():
                 if line.startswith(("corrupt", "failed")):
                     raise MoveError(f"the guest says: {line}")
                 if line.startswith("verified") and line.endswith("rounds"):
-                    return int(line.split()[-2])
+                    rounds = int(line.split()[-2])
     raise MoveError("the guest does not answer at its console")
 
 

@@ -218,3 +218,24 @@ def test_a_flow_route_is_listed_with_what_it_does() -> None:
     )  # fmt: skip
     (line,) = route_lines([change])
     assert line.endswith(f"{flow}  from policies/e1.yaml:5  65000:1  at most 1 Mb/s -> drop")
+
+
+PE = "{{address: 10.0.0.3, platform: junos-mx, port: {}, netconf: {{user: a, port: 830}}}}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (PE.format(1), PE.format(2), "pe-c1: {... port: 1 -> port: 2 ...}"),
+        (PE.format(1), PE.format("1, asn: 2"), "pe-c1: {... + asn: 2 ...}"),
+        (PE.format("1, asn: 2"), PE.format(1), "pe-c1: {... - asn: 2 ...}"),
+        (PE.format(1), PE.format(1).replace("830", "831"),
+         "pe-c1: {... netconf: {user: a, port: 830} -> netconf: {user: a, port: 831} ...}"),
+        ("{a: 1}", "{a: 2}", "pe-c1: {a: 1} -> {a: 2}"),
+    ],
+)  # fmt: skip
+def test_of_a_long_mapping_on_one_line_what_differs_is_shown(
+    before: str, after: str, said: str
+) -> None:
+    diff = f"@@ -1 +1 @@\n-  pe-c1: {before}\n+  pe-c1: {after}\n"
+    assert diff_lines([FileChange("f", diff)]) == [f"f:1   {said}"]

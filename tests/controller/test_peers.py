@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 
@@ -11,9 +12,9 @@ from tests.routing import wire
 from tests.support.rulesets import LOCAL_ASN, ROUTER_ID, network
 from vpnctl.bgp.wire import Configured, NeighborConfig, Problem, SessionClosed, SessionOpened
 from vpnctl.controller.events import EventHub
-from vpnctl.controller.peers import Peers
+from vpnctl.controller.peers import Peers, SessionState
 from vpnctl.errors import SessionProcessError
-from vpnctl.model import VPNV4, Listen, Ruleset
+from vpnctl.model import EVPN, VPNV4, Listen, Ruleset
 from vpnctl.routing.rewrite import compile_rules
 
 pytestmark = pytest.mark.anyio
@@ -147,6 +148,34 @@ async def test_defects_reset_the_session_that_hit_them(
     peers.refresh(7, VPNV4.afi, 0, VPNV4.safi)
     peers.written(7, 1, 1)
     assert speaker.notified == [(7, 6, 4)] * 3
+
+
+async def test_octets_for_a_session_that_has_just_gone_are_no_route_of_a_watched_mac(
+    peers: Peers, speaker: Speaker
+) -> None:
+    mac = bytes.fromhex("525400000001")
+    watcher = peers._hub.watch([mac])
+    watching = asyncio.ensure_future(anext(watcher))
+    await asyncio.sleep(0)
+    peers.states["pe1"] = SessionState()
+    peers.session_up(7, opened("pe1"))
+    assert (await watching).kind == "session"
+    route = wire.update(wire.reach(EVPN, wire.evpn_mac(1, mac)))
+    peers.session_down(7, SessionClosed("pe1", "the peer closed the connection"))
+    assert (await anext(watcher)).kind == "session"
+    peers.send(7, route)
+    peers.session_up(8, opened("pe1"))
+    peers.send(8, route)
+    heard = [await anext(watcher), await anext(watcher)]
+    assert [(event.kind, event.subject) for event in heard] == [
+        ("session", "pe1"),
+        ("route", "pe1"),
+    ]
+    assert [(session, octets) for session, octets in speaker.sent if octets == route] == [
+        (7, route),
+        (8, route),
+    ]
+    await watcher.aclose()
 
 
 async def test_an_address_that_cannot_be_had_is_an_error_at_the_start_only(

@@ -73,6 +73,7 @@ def test_all_mistakes_at_once_each_at_its_place() -> None:
         (b"machine: a\nmemory: 1G\ndisks: [{file: a}, {file: a}]", "the same file"),
         (b'machine: a\nmemory: 1G\nnics: [{bridge: b, mac: "33:33:00:00:00:01"}]', "a group's"),
         (b'machine: a\nmemory: 1G\nnics: [{bridge: "b,x", mac: 1}]', "match pattern"),
+        (b'machine: a\nmemory: 1G\nnics: [{mac: "52:54:00:00:00:01"}]', "give bridge:, or vpn:"),
     ],
 )
 def test_what_makes_no_sense_is_told(text: bytes, message: str) -> None:

@@ -24,11 +24,13 @@ pytestmark = pytest.mark.daemon
 
 MAC = "52:54:00:00:00:0a"
 _RARP = 0x8035
+#: What the sites call the bridge that the VPN is in.
+BRIDGES = {"a": "br-e1", "b": "br-e1-there"}
 
 
 def _sniffer() -> socket.socket:
     sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_RARP))
-    sniffer.bind(("br-e1", 0))
+    sniffer.bind((BRIDGES["b"], 0))
     sniffer.setblocking(False)
     return sniffer
 
@@ -57,18 +59,19 @@ class Controller:
 
 
 def test_a_machine_takes_its_network_along(world: World) -> None:
-    """Its VPN is extended first, its address is announced, and its old tap is gone."""
+    """Its VPN is extended first, its address is announced in the bridge that the other site has for
+    the VPN, and its old tap is gone."""
 
     async def story(namespace: str) -> None:
         world.namespace = namespace
-        for site in "ab":
-            world.start_agent(site)
-        nic, controller = Nic(bridge="br-e1", mac=MAC, vpn="E1"), Controller()
+        for site, bridge in BRIDGES.items():
+            world.start_agent(site, "--bridge", f"E1={bridge}")
+        nic, controller = Nic(vpn="E1", mac=MAC), Controller()
         definition = define(Shape(), world.shared_disk()).model_copy(update={"nics": (nic,)})
         async with world.client("a") as agent:
             await agent.post("machines", MachineView, definition, LONG_S)
         await world.verify("a")
-        (before,) = await asyncio.to_thread(devices, namespace) - {"br-e1"}
+        (before,) = await asyncio.to_thread(devices, namespace) - {*BRIDGES.values()}
         with within(namespace, _sniffer) as sniffer:
             async with world.coordinator(controller) as coordinator:
                 with pytest.raises(PrecheckError, match="E1 does not reach b"):
@@ -85,12 +88,13 @@ def test_a_machine_takes_its_network_along(world: World) -> None:
         assert told[:2] == ["E1 is extended to b", "E1 reaches b"]
         assert "announced at b" in told
         assert {f"route for {MAC} announced {to}" for to in ("by pe-b", "to pe-a")} <= set(told)
-        (after,) = await asyncio.to_thread(devices, namespace) - {"br-e1"}
+        (after,) = await asyncio.to_thread(devices, namespace) - {*BRIDGES.values()}
         assert before != after
         assert await world.verify("b") > 0
 
     with namespaces(1) as (namespace,):
         with routing(namespace) as netlink:
-            netlink.link("add", ifname="br-e1", kind="bridge")
-            netlink.link("set", index=netlink.link_lookup(ifname="br-e1")[0], state="up")
+            for bridge in BRIDGES.values():
+                netlink.link("add", ifname=bridge, kind="bridge")
+                netlink.link("set", index=netlink.link_lookup(ifname=bridge)[0], state="up")
         asyncio.run(story(namespace))

@@ -18,6 +18,7 @@ _DEFINITION = Definition(
     disks=(Disk(file="a.qcow2"), Disk(file="b.img", format="raw", shared=True)),
     nics=(Nic(bridge="br-e1", mac="52:54:00:00:00:01"),),
 )
+_BY_VPN = _DEFINITION.model_copy(update={"nics": (Nic(vpn="E1", mac="52:54:00:00:00:01"),)})
 _MACHINE = MachineFacts(
     definition=_DEFINITION,
     state="running",
@@ -70,6 +71,8 @@ def test_a_machine_that_may_move() -> None:
         ({}, {"shared": ()}, "disk"),
         ({}, {"images": ()}, "boot"),
         ({}, {"bridges": ()}, "network"),
+        ({"definition": _BY_VPN}, {}, "network"),
+        ({"definition": _BY_VPN}, {"vpn_bridges": {"E1": "br-gone"}}, "network"),
         ({}, {"tls": False}, "certificates"),
     ],
 )
@@ -80,6 +83,14 @@ def test_each_failure_is_told_with_its_remedy(
     assert failure.check == name
     assert failure.problem
     assert failure.remedy
+
+
+def test_a_nic_that_names_a_vpn_alone_is_in_the_bridge_of_the_site() -> None:
+    machine = _MACHINE.model_copy(update={"definition": _BY_VPN})
+    known = _SITE.model_copy(update={"vpn_bridges": {"E1": "br-e1", "E2": "br-e2"}})
+    assert check(machine, _SOURCE, known) == ()
+    (unknown,) = check(machine, _SOURCE, _SITE)
+    assert "--bridge E1=" in unknown.remedy
 
 
 def test_a_moved_machine_that_left_its_record_is_no_namesake() -> None:

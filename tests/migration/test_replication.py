@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from tests.migration.world import World, moved
+from tests.migration.world import World, kill, moved
 from tests.support.qemu import PATIENCE, Shape
 from vpnctl.errors import NotFoundError, UsageError
 from vpnctl.migration.agent.messages import ReplicationView
@@ -67,5 +67,44 @@ def test_disks_go_ahead_are_cut_off_and_go_on(world: World) -> None:
             for site in "ab":
                 world.restart_agent(site)
             assert (await coordinator.find("web1")).migration == view.migration
+
+    asyncio.run(story())
+
+
+def test_whatever_dies_while_disks_go_ahead_they_follow_again(world: World) -> None:
+    """The other site's storage daemon, the machine itself, the agent that owns it, by SIGKILL."""
+    content = random.Random(6).randbytes(SIZE)
+
+    async def story() -> None:
+        for site in "ab":
+            world.start_agent(site)
+        (world.directory / "a" / "disks" / DISK.file).write_bytes(content)
+        copy = world.directory / "b" / "disks" / DISK.file
+        await world.start_machine("a", Shape(), DISK)
+        # Something is in the way of the replication's own directory.
+        obstacle = world.directory / "a" / "run" / "replica-web1"
+        obstacle.touch()
+        async with world.coordinator() as coordinator:
+            await coordinator.replicate("web1", "b")
+            assert "exists" in (await _in_phase(coordinator, "cut off")).error
+            obstacle.unlink()
+            await _in_phase(coordinator, "following")
+
+            kill(world.directory / "b", "qemu-storage-daemon")
+            assert (await _in_phase(coordinator, "cut off")).error
+            again = await _in_phase(coordinator, "following")
+            assert again.wire < SIZE * 0.05
+
+            kill(world.directory / "a", "qemu-system", "\0-name")
+            cut = await _in_phase(coordinator, "cut off")
+            assert cut.error == "the QEMU of web1 has ended"
+            # Its agent dies, too; another one starts the machine again.
+            world.restart_agent("a")
+        async with world.coordinator() as coordinator:
+            again = await _in_phase(coordinator, "following")
+            assert again.wire < SIZE * 0.05
+            assert await world.verify("a") > 0
+            await coordinator.end_replication("web1")
+        assert copy.read_bytes() == content
 
     asyncio.run(story())

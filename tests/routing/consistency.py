@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vpnctl.routing.engine import Engine
-from vpnctl.routing.membership import restricted
+from vpnctl.routing.long_lived import is_stale
 from vpnctl.routing.nlri import KEY_OF
 from vpnctl.routing.rewrite import rewrite
 from vpnctl.routing.table import Path, candidates
@@ -55,13 +55,17 @@ def check(engine: Engine) -> None:
     for path in (*stale, *(path for each in engine.sessions.values() for path in each.stale)):
         assert path.nlris
         assert engine.groups[path.group.identity] is path.group
+        assert not path.outlived or path.group.stale
         groups.add(path.group)
         _route(engine, path, routes)
     assert set(engine.groups.values()) == groups
+    assert engine._tables.stale == {group for group in groups if group.stale}
+    for group in groups:
+        assert all(is_stale(path.attributes) is group.stale for path in group.paths)
     for group in groups:
         verdict = rewrite(engine.rules, group.peer, group.family, group.targets)
         assert group.allowed == verdict
-        assert group.verdict == restricted(verdict, engine._tables.interests)
+        assert group.verdict == engine._tables.audience.of(verdict, stale=group.stale)
     for family, rib in engine.ribs.items():
         assert not rib.touched
         assert not rib.gone

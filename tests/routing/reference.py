@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.routing import wire
 from vpnctl.model import Family, Ruleset
 from vpnctl.routing.session import Opened
 
 RouteId = tuple[object, ...]
+
+_STALE, _NO_LLGR = bytes.fromhex("ffff0006"), bytes.fromhex("ffff0007")
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,10 @@ class Announcement:
 
 @dataclass(frozen=True)
 class Heard:
-    """A route in an Adj-RIB-In; ``slot``: which of the PE's paths to it."""
+    """A route in an Adj-RIB-In; ``slot``: which of the PE's paths to it.
+
+    ``outlived``: its PE has been away for too long (RFC 9494).
+    """
 
     opened: Opened
     family: Family
@@ -81,6 +86,16 @@ class Heard:
     next_hop: bytes
     announcement: Announcement
     slot: int = 0
+    outlived: bool = False
+
+    @property
+    def communities(self) -> bytes:
+        found = self.announcement.communities
+        return found + _STALE if self.outlived and _STALE not in found else found
+
+    @property
+    def stale(self) -> bool:
+        return self.opened.long_lived.offered and _STALE in self.communities
 
     @property
     def external(self) -> bool:
@@ -92,10 +107,15 @@ class Heard:
         return not (spoiled == "loop-as" or (spoiled == "loop-cluster" and not self.external))
 
 
-def targets_for(ruleset: Ruleset, heard: Heard, peer: str) -> frozenset[bytes]:
-    """The rule of rewriting, for one route and one peer."""
+def targets_for(
+    ruleset: Ruleset, heard: Heard, peer: str, to: Opened | None = None
+) -> frozenset[bytes]:
+    """The rule of rewriting, for one route and one peer, and what its session ``to`` takes."""
     found: set[bytes] = set()
     if not heard.usable or peer == heard.opened.peer:
+        return frozenset()
+    assert not to or to.peer == peer
+    if heard.stale and to and not to.long_lived.understood and not to.long_lived.despite:
         return frozenset()
     for source in ruleset.endpoints():
         if source.pe != heard.opened.peer or heard.family not in source.service.families:
@@ -117,10 +137,10 @@ def preferred(routes: list[Heard], owner: str | None) -> Heard:
     """RFC 4271 section 9.1.2.2 and RFC 4456 section 9, after the owner of the distinguisher."""
     routes = [r for r in routes if r.opened.peer == owner] or routes
 
-    def first_steps(route: Heard) -> tuple[int, int, int]:
+    def first_steps(route: Heard) -> tuple[bool, int, int, int]:
         a = route.announcement
         local_pref = 100 if a.local_pref is None or route.external else a.local_pref
-        return -local_pref, len(a.path), a.origin
+        return route.stale, -local_pref, len(a.path), a.origin
 
     top = min(map(first_steps, routes))
     routes = [route for route in routes if first_steps(route) == top]
@@ -178,8 +198,12 @@ def rendered(route: Heard, targets: frozenset[bytes], to: Opened) -> dict[int, t
             found[9] = 0x80, a.originator or route.opened.peer_router_id
             found[10] = 0x80, wire.ROUTER_ID + b"".join(a.clusters)
     found[2] = 0x40, wire.as_path(*path, width=width)
-    if a.communities:
-        found[8] = 0xC0, a.communities
+    communities = route.communities
+    if route.stale and to.long_lived.despite and not to.long_lived.understood and not external:
+        communities += bytes.fromhex("ffffff01")
+        found[5] = 0x40, bytes(4)
+    if communities:
+        found[8] = 0xC0, communities
     parts = sorted([*targets, *(others[at : at + 8] for at in range(0, len(others), 8))])
     found[16] = 0xC0, b"".join(parts)
     if a.unknown is not None:
@@ -195,12 +219,63 @@ class Reference:
     heard: dict[str, dict[RouteId, Heard]] = field(default_factory=dict)
     #: PE -> route -> path identifier of each slot that is taken (RFC 7911).
     slots: dict[str, dict[RouteId, dict[int, bytes]]] = field(default_factory=dict)
+    #: What PEs that were lost have left, until they announce it anew.
+    left: dict[str, dict[RouteId, Heard]] = field(default_factory=dict)
 
     def session_up(self, opened: Opened) -> None:
         self.heard[opened.peer], self.slots[opened.peer] = {}, {}
+        for route, heard in list(self.left.get(opened.peer, {}).items()):
+            good = opened.long_lived.preserved if heard.outlived else opened.preserved
+            if heard.family not in good & opened.families:
+                del self.left[opened.peer][route]
 
     def session_down(self, opened: Opened) -> None:
         del self.heard[opened.peer], self.slots[opened.peer]
+        self.left.pop(opened.peer, None)
+
+    def session_lost(self, opened: Opened) -> None:
+        """The PE may come back: some of its routes stay (RFC 4724, RFC 9494)."""
+        heard, lasting = self.heard.pop(opened.peer), opened.long_lived.times
+        del self.slots[opened.peer]
+        before = self.left.pop(opened.peer, {})
+        left = {r: h for r, h in before.items() if h.outlived and h.family in lasting}
+        left |= {r: h for r, h in heard.items() if h.family in opened.restartable}
+        at_once = [r for r, h in heard.items() if h.family in lasting and r not in left]
+        left |= {r: heard[r] for r in at_once}
+        self.left[opened.peer] = left
+        self._outlive(opened.peer, at_once)
+
+    def restart_takes_too_long(self, opened: Opened, *, back: bool) -> None:
+        left = self.left.get(opened.peer, {})
+        waiting = [route for route, heard in left.items() if not heard.outlived]
+        lasting = () if back else opened.long_lived.times
+        for route in waiting:
+            if left[route].family not in lasting:
+                del left[route]
+        self._outlive(opened.peer, [route for route in waiting if route in left])
+
+    def _outlive(self, peer: str, routes: list[RouteId]) -> None:
+        left = self.left.get(peer, {})
+        for route in routes:
+            if _NO_LLGR in left[route].announcement.communities:
+                del left[route]
+            else:
+                left[route] = replace(left[route], outlived=True)
+
+    def outlived_expired(self, peer: str, family: Family) -> None:
+        left = self.left.get(peer, {})
+        for route in [r for r, h in left.items() if h.outlived and h.family == family]:
+            del left[route]
+
+    def end_of_rib(self, peer: str, family: Family) -> None:
+        left = self.left.get(peer, {})
+        for route in [route for route, heard in left.items() if heard.family == family]:
+            del left[route]
+
+    def all_of(self, peer: str) -> list[Heard]:
+        """Every route of a PE, stale ones too."""
+        tables = self.heard.get(peer, {}), self.left.get(peer, {})
+        return [heard for table in tables for heard in table.values()]
 
     def announce_paths(
         self,
@@ -220,6 +295,7 @@ class Reference:
                 if not free:
                     continue
                 slot = free[0]
+            self.left.get(opened.peer, {}).pop((*route, slot), None)
             if announcement.spoiled.startswith("withdraw"):
                 slots.pop(slot, None)
                 self.heard[opened.peer].pop((*route, slot), None)
@@ -249,6 +325,7 @@ class Reference:
         table = self.heard[opened.peer]
         for nlri in nlris:
             route = wire.route_id(family, nlri)
+            self.left.get(opened.peer, {}).pop(route, None)
             if announcement.spoiled.startswith("withdraw"):
                 table.pop(route, None)
             else:
@@ -257,6 +334,7 @@ class Reference:
     def withdraw(self, opened: Opened, family: Family, nlris: list[bytes]) -> None:
         for nlri in nlris:
             self.heard[opened.peer].pop(wire.route_id(family, nlri), None)
+            self.left.get(opened.peer, {}).pop(wire.route_id(family, nlri), None)
 
     def owner(self, rd: bytes) -> str | None:
         owners = {e.rd.octets: e.pe for e in self.ruleset.endpoints()}
@@ -271,9 +349,9 @@ class Reference:
         slot to the identifier.
         """
         offers: dict[RouteId, list[Heard]] = {}
-        for table in self.heard.values():
-            for heard in table.values():
-                if heard.family in to.families and targets_for(self.ruleset, heard, to.peer):
+        for peer in self.heard.keys() | self.left.keys():
+            for heard in self.all_of(peer):
+                if heard.family in to.families and targets_for(self.ruleset, heard, to.peer, to):
                     route = wire.route_id(heard.family, heard.nlri)
                     offers.setdefault(route, []).append(heard)
         found = {}
@@ -285,6 +363,6 @@ class Reference:
                 if family in to.paths_sent:
                     assert path_id is not None
                     called = (path_id(one.opened.peer, one.slot),)
-                targets = targets_for(self.ruleset, one, to.peer)
+                targets = targets_for(self.ruleset, one, to.peer, to)
                 found[*route, *called] = one.nlri, one.next_hop, rendered(one, targets, to)
         return found

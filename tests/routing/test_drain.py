@@ -8,7 +8,7 @@ from tests.routing import wire
 from tests.routing.consistency import check
 from tests.routing.test_engine import NLRI, PE0, PE1, PE2, RT0, RT1, House, announce
 from vpnctl.routing import inspect
-from vpnctl.routing.drain import GRACEFUL_SHUTDOWN
+from vpnctl.routing.communities import GRACEFUL_SHUTDOWN
 
 COMMUNITIES, LOCAL_PREF, MED = 8, 5, 4
 OWN = wire.attribute(0xC0, COMMUNITIES, b"\xfd\xe8\0\1")

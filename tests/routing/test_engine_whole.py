@@ -24,8 +24,10 @@ from tests.support.rulesets import (
 )
 from vpnctl.model import EVPN, FAMILIES, VPLS, VPNV4, VPNV6, Family, Service
 from vpnctl.routing import delivery, session
+from vpnctl.routing.communities import LLGR_STALE, NO_LLGR
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.inspect import counts, explain, rib_out
+from vpnctl.routing.long_lived import LongLived
 from vpnctl.routing.nlri import KEY_OF
 from vpnctl.routing.path_ids import SLOTS
 from vpnctl.routing.rewrite import compile_rules
@@ -34,6 +36,7 @@ from vpnctl.routing.session import Opened
 _ENCAPSULATION = bytes.fromhex("030c000000000008")
 _LOCAL_COMMUNITY = bytes.fromhex("4300000000000007")
 _FAMILIES = tuple(FAMILIES.values())
+_COMMUNITIES = (b"", b"", b"", b"\xff\xff\0\1", NO_LLGR, LLGR_STALE)
 
 
 def _opened(number: int, pe: str) -> Opened:
@@ -51,6 +54,21 @@ def _opened(number: int, pe: str) -> Opened:
             number, pe, enhanced_refresh=True, paths_sent={VPNV4: 3, VPLS: 2}, paths_taken=paths
         )
     return wire.opened(number, pe)
+
+
+def _with_restarts(opened: Opened) -> Opened:
+    """Most routes of pe0 and pe1 stay when they are lost; the last two know nothing of that."""
+    if opened.peer not in ("pe0", "pe1"):
+        return replace(opened, long_lived=LongLived(offered=True, despite=opened.peer == "pe3"))
+    every = frozenset(_FAMILIES)
+    times = dict.fromkeys((VPNV4, VPLS, EVPN), 3600)
+    return replace(
+        opened,
+        stale_time=60,
+        restartable=every - {VPLS},
+        preserved=every - {EVPN},
+        long_lived=LongLived(True, True, False, times, every - {EVPN}),
+    )
 
 
 def _nlri(family: Family, rd: int, item: int, label: int) -> bytes:
@@ -102,7 +120,7 @@ def _announcements(draw: st.DrawFn, targets: list[bytes], external: bool) -> Ann
         path=first + draw(st.sampled_from(((), (), (64512,), (64513,)))),
         med=draw(st.sampled_from((None, None, 10, 20))),
         local_pref=draw(st.sampled_from((None, 100, 200))),
-        communities=draw(st.sampled_from((b"", b"\xff\xff\0\1"))),
+        communities=draw(st.sampled_from(_COMMUNITIES)),
         others=draw(st.sampled_from((b"", _ENCAPSULATION, _ENCAPSULATION + _LOCAL_COMMUNITY))),
         originator=draw(st.sampled_from((None, None, b"\x0a\0\0\x09"))),
         clusters=draw(st.sampled_from(((), (), (b"\x0a\0\0\x08",)))),
@@ -123,6 +141,7 @@ class Whole(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.lost: dict[str, Opened] = {}
         self.numbers: Iterator[int] = iter(range(1, 10**6))
         self.output = wire.Peers()
         self.up: dict[str, Opened] = {}
@@ -143,7 +162,10 @@ class Whole(RuleBasedStateMachine):
 
     @rule(pe=st.sampled_from(PES))
     def session_up(self, pe: str) -> None:
-        opened = self.opened(next(self.numbers), pe)
+        opened = _with_restarts(self.opened(next(self.numbers), pe))
+        if pe in self.up:
+            self.lost[pe] = self.up[pe]
+            self.reference.session_lost(self.up[pe])
         self.ribs[pe], self.up[pe] = {}, opened
         self.slow.discard(pe)
         self.reference.session_up(opened)
@@ -157,6 +179,43 @@ class Whole(RuleBasedStateMachine):
             self.slow.discard(pe)
             self.reference.session_down(opened)
             self.engine.session_down(opened.number)
+            self.settle()
+
+    @rule(pe=st.sampled_from(PES))
+    def session_lost(self, pe: str) -> None:
+        opened = self.up.pop(pe, None)
+        if opened is not None:
+            self.slow.discard(pe)
+            self.lost[pe] = opened
+            self.reference.session_lost(opened)
+            self.engine.session_down(opened.number, restarting=True)
+            self.settle()
+
+    @precondition(lambda self: self.lost)
+    @rule(data=st.data())
+    def restart_takes_too_long(self, data: st.DataObject) -> None:
+        opened = self.lost[data.draw(st.sampled_from(sorted(self.lost)))]
+        self.reference.restart_takes_too_long(opened, back=opened.peer in self.up)
+        self.engine.stale_expired(opened.peer, opened.number)
+        self.settle()
+
+    @precondition(lambda self: self.lost)
+    @rule(data=st.data())
+    def is_away_for_too_long(self, data: st.DataObject) -> None:
+        pe = data.draw(st.sampled_from(sorted(self.lost)))
+        family = data.draw(st.sampled_from(self.families))
+        self.reference.outlived_expired(pe, family)
+        self.engine.outlived_expired(pe, family)
+        self.settle()
+
+    @precondition(lambda self: self.up.keys() & self.lost.keys())
+    @rule(data=st.data())
+    def has_said_what_it_has(self, data: st.DataObject) -> None:
+        pe = data.draw(st.sampled_from(sorted(self.up.keys() & self.lost.keys())))
+        family = data.draw(st.sampled_from(self.families))
+        if family in self.up[pe].families:
+            self.reference.end_of_rib(pe, family)
+            self.engine.updates(self.up[pe].number, wire.update(wire.unreach(family)))
             self.settle()
 
     def _draw(self, data: st.DataObject, pe: str) -> tuple[bytes, list[object]]:
@@ -363,7 +422,7 @@ class Whole(RuleBasedStateMachine):
         for pe, opened in self.up.items():
             expected = self.expected(opened)
             for family in opened.families:
-                heard = [h for h in self.reference.heard[pe].values() if h.family == family]
+                heard = [h for h in self.reference.all_of(pe) if h.family == family]
                 assert found.heard[pe, family] == len(heard)
                 assert found.sent[pe, family] == sum(r[0] == family for r in expected)
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from tests.routing import wire
-from tests.routing.test_engine_whole import Whole, _crowded
+from tests.routing.test_engine_whole import Whole, _crowded, _with_paths
 from tests.support.rulesets import Policy, build, edited
+from vpnctl.model import VPNV4
 from vpnctl.routing import delivery, kept, session
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.kept import Told
@@ -75,6 +76,9 @@ class Kept(Whole):
                 self.policy = data.draw(edited(self.policy))
                 self.ruleset = build(self.policy, self.ruleset)
             self.reference.ruleset = self.ruleset
+        # What stays of PEs that are away is nobody's but the engine's.
+        self.reference.left.clear()
+        self.lost.clear()
         self.engine = Engine(compile_rules(self.ruleset).rules, self.output)
         for opened in self.up.values():
             self.engine.session_held(opened)
@@ -82,7 +86,7 @@ class Kept(Whole):
             self.engine.updates(opened.number, self.heard.get(opened.number, b""))
         assert not any(self.output.sent.values()), "nobody is told anything before all is known"
         for opened in self.up.values():
-            told = Told()
+            told = Told(opened.paths_sent)
             told.add(self.told_octets.get(opened.number, b""))
             self.engine.resume(opened.number, told)
         self._listen()
@@ -102,6 +106,13 @@ def _little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "_STEP", 1)
 
 
+class KeptPaths(Kept):
+    """The same with path identifiers (RFC 7911)."""
+
+    families = (VPNV4,)
+    opened = staticmethod(_with_paths)
+
+
 TestKept = Kept.TestCase
 TestKept.settings = settings(
     max_examples=30,
@@ -110,3 +121,5 @@ TestKept.settings = settings(
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )
+TestKeptPaths = KeptPaths.TestCase
+TestKeptPaths.settings = TestKept.settings

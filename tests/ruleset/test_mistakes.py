@@ -860,8 +860,23 @@ p/network.yaml:14:40  pes.pe-c1.bgp_port: TCP port 0 is outside 1 to 65535
         "port: ge-0/0/3",
         "netconf: {user: a, password: b}",
         """\
-p/network.yaml:14:39  pes.pe-c1.netconf: a password does not belong in a policy
+p/network.yaml:14:59  pes.pe-c1.netconf.password: a password does not belong in a policy
                       take it out, give the router another one, and log in with a `key` or the SSH agent
+""",
+    ),
+    (
+        "a password beside other mistakes",
+        "port: ge-0/0/3",
+        "netconf: {user: a, passphrase: b, prot: 1, secret: c, address: 1}",
+        """\
+p/network.yaml:14:61  pes.pe-c1.netconf.passphrase: a passphrase does not belong in a policy
+                      take it out, give the router another one, and log in with a `key` or the SSH agent
+p/network.yaml:14:64  pes.pe-c1.netconf.prot: unknown key 'prot'; did you mean 'port'?
+                      known keys here: address, host_key, key, port, timeouts, user
+p/network.yaml:14:81  pes.pe-c1.netconf.secret: a secret does not belong in a policy
+                      take it out, give the router another one, and log in with a `key` or the SSH agent
+p/network.yaml:14:93  pes.pe-c1.netconf.address: '1' is no IP address
+                      write one like 10.0.0.1 or 2001:db8::1
 """,
     ),
     (

@@ -53,7 +53,8 @@ class DaemonPeer:
     """A peer of the daemon; ``port``: where to connect, unless ``passive``.
 
     ``password``: key of TCP MD5; ``ttl_security``: RFC 5082 with one hop; ``paths``: as many to
-    one destination are sent, and any are taken (RFC 7911), of GoBGP alone.
+    one destination are sent, and any are taken (RFC 7911), of GoBGP alone; ``restart``: seconds
+    of graceful restart and long-lived graceful restart, likewise.
     """
 
     address: str
@@ -65,6 +66,7 @@ class DaemonPeer:
     password: str = ""
     ttl_security: bool = False
     paths: int = 0
+    restart: tuple[int, int] | None = None
 
 
 def require(*programs: str) -> None:
@@ -180,6 +182,9 @@ def gobgp(
             f'[neighbors.transport.config]\nlocal-address = "{address}"',
             f"remote-port = {peer.port}\npassive-mode = {str(peer.passive).lower()}",
         ]
+        if peer.restart:
+            lines.append("[neighbors.graceful-restart.config]\nenabled = true")
+            lines.append(f"restart-time = {peer.restart[0]}\nlong-lived-enabled = true")
         if peer.ttl_security:
             lines.append("[neighbors.ttl-security.config]\nenabled = true\nttl-min = 255")
         for family in peer.families:
@@ -187,6 +192,10 @@ def gobgp(
             lines.append(
                 f'[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = "{name}"'
             )
+            if peer.restart:
+                lines.append("[neighbors.afi-safis.mp-graceful-restart.config]\nenabled = true")
+                lines.append("[neighbors.afi-safis.long-lived-graceful-restart.config]")
+                lines.append(f"enabled = true\nrestart-time = {peer.restart[1]}")
             if peer.paths:
                 lines.append("[neighbors.afi-safis.add-paths.config]")
                 lines.append(f"receive = true\nsend-max = {peer.paths}")

@@ -246,7 +246,9 @@ class FakeController:
         self._find(new)
         return () if old == new else (views.FileChange("policies/e1.yaml", DIFF),)
 
-    async def drift(self, routers: Iterable[str] = (), *, fix: bool) -> tuple[views.Drift, ...]:
+    async def drift(
+        self, routers: Iterable[str] = (), *, fix: bool, author: str = "api"
+    ) -> tuple[views.Drift, ...]:
         self._check()
         self.asked.append(("drift", *routers, fix))
         diff = "[edit routing-instances]\n+ E1_cloud2 { ... }"

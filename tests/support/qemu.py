@@ -136,14 +136,16 @@ class Guest:
         states = [{"capability": name, "state": on} for name, on in capabilities.items()]
         await self.execute("migrate-set-capabilities", capabilities=states)
 
-    async def migrated(self) -> str:
+    async def migrated(self, patience: float = PATIENCE) -> str:
         """Wait for the end of a migration: "completed", "failed" or "cancelled".
+
+        ``patience``: seconds.
 
         Asks as well as listens, because QEMU tells of failures before a listener may exist.
         """
         with self.qmp.listener("MIGRATION") as events:
             status = (await self.execute("query-migrate")).get("status", "none")
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 while status not in ("completed", "failed", "cancelled"):
                     event = await events.get()
                     status = event["data"]["status"]

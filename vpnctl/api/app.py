@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from vpnctl import __version__
 from vpnctl.api import answers, bodies
-from vpnctl.api.changing import ChangeRoute
+from vpnctl.api.changing import Change, Shortcut
 from vpnctl.api.errors import http_status, to_json
 from vpnctl.api.guard import Guard
 from vpnctl.api.routers import add_routers
@@ -118,9 +118,11 @@ def create_app(service: ControllerService) -> FastAPI:
     )
     app.state.closing = asyncio.Event()
     answers.prepare()
-    app.add_middleware(Guard)
     _answer_errors(app)
-    _add_changes(app, service)
+    changes = _add_changes(app, service)
+    app.add_middleware(Shortcut, changes=changes, refusals=app.exception_handlers)
+    # Outermost, as the one that comes last.
+    app.add_middleware(Guard)
     _add_history(app, service)
     _add_looks(app, service)
     add_sessions(app, service)
@@ -162,18 +164,14 @@ def _answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(Exception, defect)
 
 
-def _add_changes(app: FastAPI, service: ControllerService) -> None:
+def _add_changes(app: FastAPI, service: ControllerService) -> dict[str, Change]:
+    """Add the paths of changes; gives what is behind each of them."""
+    changes: dict[str, Change] = {}
+
     def change(path: str, answer: type[Any]) -> Callable[[_Endpoint], _Endpoint]:
         def add(endpoint: _Endpoint) -> _Endpoint:
-            app.router.add_api_route(
-                path,
-                endpoint,
-                methods=["POST"],
-                tags=["change"],
-                response_model=answer,
-                route_class_override=ChangeRoute,
-            )
-            return endpoint
+            changes[path] = Change(endpoint)
+            return app.post(path, tags=["change"], response_model=answer)(endpoint)
 
         return add
 
@@ -224,6 +222,8 @@ def _add_changes(app: FastAPI, service: ControllerService) -> None:
         """Keep the unconfirmed revision."""
         kept = await service.confirm(author=body.author)
         return answers.answer(answers.RevisionAnswer, revision=kept)
+
+    return changes
 
 
 def _add_history(app: FastAPI, service: ControllerService) -> None:

@@ -50,6 +50,7 @@ class DriftBody(RoutersBody):
     """Which routers to compare with what they shall have, and whether to mend them."""
 
     fix: bool = Field(default=False, description="Give them what they shall have.")
+    author: Name = Field(default="api", description="Who asks; told in the log.")
 
 
 class DrainBody(PeerBody):

@@ -12,7 +12,7 @@ def add_routers(app: FastAPI, service: ControllerService) -> None:
     @app.post("/v1/drift", tags=["routers"], response_model=answers.DriftAnswer)
     async def drift(body: bodies.DriftBody) -> Response:
         """Where routers differ from what they shall have of ours; with `fix`, no longer."""
-        found = await service.drift(body.routers, fix=body.fix)
+        found = await service.drift(body.routers, fix=body.fix, author=body.author)
         return answers.answer(answers.DriftAnswer, drift=found)
 
     @app.post("/v1/adopt", tags=["routers"], response_model=answers.AdoptionAnswer)

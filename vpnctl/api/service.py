@@ -84,7 +84,9 @@ class ControllerService(Protocol):
     async def explain(self, nlri: str, peer: str) -> views.Explanation:
         """Why a peer has, or has not, a route."""
 
-    async def drift(self, routers: Iterable[str] = (), *, fix: bool) -> tuple[views.Drift, ...]:
+    async def drift(
+        self, routers: Iterable[str] = (), *, fix: bool, author: str = "api"
+    ) -> tuple[views.Drift, ...]:
         """Where managed routers differ from what they shall have; ``fix``: no longer."""
 
     async def adopt(self, router: str, *, author: str) -> views.Adoption:

@@ -5,9 +5,9 @@ ExaBGP brings sockets, the state machine up to ESTABLISHED, OPEN and capabilitie
 controller, which holds the other end of the socket ``N``.  ExaBGP's decoder of routes, its RIBs,
 API, configuration files and reactor are not used.
 
-This module alone imports ExaBGP.  It changes ExaBGP by subclasses and by the few replacements in
-`_install`; `PATCH_POINTS` names everything that they stand on, and the process refuses to start
-on an ExaBGP that differs there.
+This module and `vpnctl.bgp.exabgp_capabilities` alone import ExaBGP.  They change it by subclasses
+and by the few replacements in `_install`; `PATCH_POINTS` names everything that they stand on, and
+the process refuses to start on an ExaBGP that differs there.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import exabgp.version
 from exabgp.bgp.fsm import FSM
 from exabgp.bgp.message.notification import Notification, Notify
 from exabgp.bgp.message.open.asn import ASN
-from exabgp.bgp.message.open.capability import Capabilities, Capability
+from exabgp.bgp.message.open.capability import Capabilities
 from exabgp.bgp.message.open.capability.graceful import Graceful
 from exabgp.bgp.message.open.capability.negotiated import RequirePath
 from exabgp.bgp.message.open.capability.refresh import REFRESH
@@ -54,6 +54,7 @@ from exabgp.reactor.network.tcp import connect, nagle
 from exabgp.reactor.peer import ACTION, Interrupted, Peer
 from exabgp.reactor.protocol import Protocol
 
+from vpnctl.bgp import exabgp_capabilities
 from vpnctl.bgp.channel import Channel
 from vpnctl.bgp.compat import PatchPoint, check_patch_points
 from vpnctl.bgp.controllers import Controllers
@@ -125,6 +126,12 @@ PATCH_POINTS = (
         frozenset(("_send", "_receive")),
     ),
     PatchPoint(Graceful, "extract", ("self",), frozenset(("restart_flag", "restart_time"))),
+    PatchPoint(
+        Capabilities,
+        "_graceful",
+        ("self", "neighbor", "restarted"),
+        frozenset(("Graceful", "GRACEFUL_RESTART", "families")),
+    ),
     PatchPoint(log, "critical", ("cls", "message", "source", "level"), frozenset(("logger",))),
 )
 
@@ -163,17 +170,7 @@ def _install(open_wait: int) -> None:
     # ExaBGP's timers read the clock of the wall, which may be set.
     exabgp.bgp.timer.time = SimpleNamespace(time=time.monotonic)
     exabgp.reactor.protocol.Outgoing = OneAttempt
-    Graceful.extract = _graceful_octets
-
-
-def _graceful_octets(capability: Graceful) -> list[bytes]:
-    """The capability of RFC 4724 section 3; ExaBGP's own fails on its families."""
-    head = capability.restart_flag << 12 | capability.restart_time
-    families = (
-        int(afi).to_bytes(2, "big") + bytes((int(safi), flags))
-        for (afi, safi), flags in capability.items()
-    )
-    return [head.to_bytes(2, "big") + b"".join(families)]
+    exabgp_capabilities.install()
 
 
 class OneAttempt(Outgoing):  # type: ignore[misc]
@@ -294,7 +291,8 @@ def build_neighbor(config: NeighborConfig) -> Neighbor:
             "asn4": True,
             "route-refresh": True,
             "extended-message": True,
-            "graceful-restart": config.restart_time or False,
+            "graceful-restart": False if config.restart_time is None else config.restart_time,
+            exabgp_capabilities.LONG_LIVED: config.long_lived_time,
             "add-path": _path_direction(config),
         }
     )
@@ -503,10 +501,12 @@ class SessionPeer(Peer):  # type: ignore[misc]
     def _opened(self) -> SessionOpened:
         negotiated, sock = self.proto.negotiated, self.proto.connection.io
         local, peer = sock.getsockname(), sock.getpeername()
-        graceful = None
+        graceful = long_lived = None
         if self.config.restart_time is not None:
             capabilities = negotiated.received_open.capabilities
-            graceful = capabilities.get(Capability.CODE.GRACEFUL_RESTART)
+            graceful, long_lived = exabgp_capabilities.received(capabilities)
+        if not self.config.long_lived_time:
+            long_lived = None
         self._graceful = graceful is not None
         return SessionOpened(
             neighbor=self.config.name,
@@ -532,6 +532,12 @@ class SessionPeer(Peer):  # type: ignore[misc]
                     for (afi, safi), flags in (graceful or {}).items()
                     if flags & Graceful.FORWARDING_STATE
                 )
+            ),
+            long_lived=None
+            if long_lived is None
+            else tuple(sorted((*family, seconds) for family, (_, seconds) in long_lived.items())),
+            long_lived_preserved=tuple(
+                sorted(family for family, (kept, _) in (long_lived or {}).items() if kept)
             ),
         )
 

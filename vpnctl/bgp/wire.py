@@ -71,6 +71,7 @@ class Kind(IntEnum):
     IMAGE_HEARD = 38  # messages that say what the peer has said until now, in any pieces
     IMAGE_TOLD = 39  # the same of what it was told
     IMAGE_DONE = 40
+    WAKE = 41  # something to send may follow within milliseconds
 
 
 class FrameError(Exception):
@@ -154,6 +155,10 @@ def _families(value: Any) -> tuple[AfiSafi, ...]:
     return tuple((int(afi), int(safi)) for afi, safi in value)
 
 
+def _triples(value: Any) -> tuple[tuple[int, int, int], ...] | None:
+    return None if value is None else tuple((int(a), int(b), int(c)) for a, b, c in value)
+
+
 def _listens(value: Any) -> tuple[Listen, ...]:
     return tuple(Listen(ip_address(address), int(port)) for address, port in value)
 
@@ -191,10 +196,11 @@ class NeighborConfig(JsonValue):
     of ``0.0.0.0`` or ``::`` means any of ours.  ``families``: (AFI, SAFI) to offer.
     ``hold_time``: seconds to propose, 0 (never expires) or at least 3.  ``hops``: how many hops
     away the peer may be (RFC 5082).  ``restart_time``: seconds that the peer is to wait for us
-    when we restart (RFC 4724), None for not offering that.  ``md5``: key of the TCP segments (RFC
-    2385), 1 to 80 octets; another key is no other configuration, because it changes without
-    ending the session.  ``paths``: the most paths to one destination that we send and take (RFC
-    7911), 0 for not offering that, in the families ``path_families``.
+    when we restart (RFC 4724), None for not offering that; ``long_lived_time``: seconds for which
+    it is to keep our routes when that was not enough (RFC 9494), None likewise.  ``md5``: key of
+    the TCP segments (RFC 2385), 1 to 80 octets; another key is no other configuration, because it
+    changes without ending the session.  ``paths``: the most paths to one destination that we send
+    and take (RFC 7911), 0 for not offering that, in the families ``path_families``.
     """
 
     name: str
@@ -210,6 +216,7 @@ class NeighborConfig(JsonValue):
     passive: bool = False
     hops: int | None = None
     restart_time: int | None = None
+    long_lived_time: int | None = None
     md5: bytes | None = field(default=None, repr=False, compare=False)
     paths: tuple[int, int] = (0, 0)
     path_families: tuple[AfiSafi, ...] = ()
@@ -304,6 +311,8 @@ class SessionOpened(JsonValue):
     enhanced (RFC 7313).  ``restart_time``: seconds that the peer may take to restart, None where
     graceful restart (RFC 4724) was not agreed on; ``restartable``: the families of that;
     ``preserved``: those that the peer has gone on forwarding since the session before.
+    ``long_lived``: AFI, SAFI and seconds for which the peer's routes may stay (RFC 9494), None
+    where that was not agreed on; ``long_lived_preserved``: as ``preserved``, but for that.
     ``paths_sent`` and ``paths_taken``: families in which path identifiers stand before each NLRI
     (RFC 7911) on our way out, and in.
     """
@@ -326,6 +335,8 @@ class SessionOpened(JsonValue):
     preserved: tuple[AfiSafi, ...] = ()
     paths_sent: tuple[AfiSafi, ...] = ()
     paths_taken: tuple[AfiSafi, ...] = ()
+    long_lived: tuple[tuple[int, int, int], ...] | None = None
+    long_lived_preserved: tuple[AfiSafi, ...] = ()
 
     _READERS = {  # noqa: RUF012
         "families": _families,
@@ -333,6 +344,8 @@ class SessionOpened(JsonValue):
         "preserved": _families,
         "paths_sent": _families,
         "paths_taken": _families,
+        "long_lived": _triples,
+        "long_lived_preserved": _families,
         "peer_router_id": IPv4Address,
         "local_address": ip_address,
         "peer_address": ip_address,

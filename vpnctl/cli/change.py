@@ -19,7 +19,7 @@ from vpnctl.cli.output import Format, paint, print_document, say
 from vpnctl.cli.text import duration, plan_lines, timeline_lines, total_ms
 from vpnctl.cli.timeline_svg import write as write_svg
 from vpnctl.controller.requests import PlanRequest
-from vpnctl.controller.views import Applied, Plan, Revision, Vpn
+from vpnctl.controller.views import Applied, Drift, Plan, Revision, RouterPlan, Vpn
 from vpnctl.errors import ProvisioningError, UsageError
 
 #: Seconds that routers may take at most, several attempts and slow commits included.
@@ -27,6 +27,8 @@ ROUTERS_S = 900.0
 #: The same where they are only looked at.
 ASKING_ROUTERS_S = 300.0
 
+#: Routers whose trouble an error tells; the others are counted.
+_NAMED = 3
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _LONGEST_S = 7 * 86400
 
@@ -169,12 +171,27 @@ def shown_lines(plan: Plan, form: Format, *, routes: bool) -> list[str]:
 
 def refuse_troubled(plan: Plan) -> None:
     """Raises `ProvisioningError` where routers could not be asked, or would refuse the plan."""
-    troubled = [one.router for one in plan.routers if one.trouble]
-    if troubled:
-        raise ProvisioningError(
-            f"this cannot be done at {', '.join(troubled)} as things are",
-            hint=f"the reason stands above; 'vpnctl doctor {' '.join(troubled)}' may tell more",
-        )
+    raise_troubles("this cannot be done as things are", plan.routers)
+
+
+def raise_troubles(what: str, routers: Iterable[RouterPlan | Drift]) -> None:
+    """Raises `ProvisioningError` with each router's trouble, if there is any.
+
+    What was asked for is on standard output by then, with the same words beside each router; the
+    error has them as well, because the two need not go to the same place.
+    """
+    troubled = [one for one in routers if one.trouble]
+    if not troubled:
+        return
+    named = [
+        one.trouble if one.router in one.trouble else f"{one.router}: {one.trouble}"
+        for one in troubled[:_NAMED]
+    ]
+    more = f"; and {len(troubled) - _NAMED} more" if len(troubled) > _NAMED else ""
+    names = " ".join(one.router for one in troubled[:_NAMED])
+    raise ProvisioningError(
+        f"{what}: {'; '.join(named)}{more}", hint=f"'vpnctl doctor {names}' may tell more"
+    )
 
 
 def _warn(message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vpnctl.cli.change import ASKING_ROUTERS_S, ROUTERS_S
+from vpnctl.cli.change import ASKING_ROUTERS_S, ROUTERS_S, author, raise_troubles
 from vpnctl.cli.client import Client
 from vpnctl.cli.command import ROUTERS_PANEL, command
 from vpnctl.cli.completers import complete_peer
@@ -32,7 +32,10 @@ def add_to(app: typer.Typer) -> None:
         examples=[
             ("vpnctl drift", "what somebody has changed of ours, at any router"),
             ("vpnctl drift pe-c2a --fix", "give it what it shall have"),
-            ("vpnctl drift -o json", "for a nightly job, which it also tells by exit code 1"),
+            (
+                "vpnctl drift -o json",
+                "for a nightly job: 1 where it differs, 13 if not all is known",
+            ),
         ],
     )
     def drift(
@@ -43,8 +46,11 @@ def add_to(app: typer.Typer) -> None:
         ] = False,
         output: Output = Format.TABLE,
     ) -> None:
-        """Compare what managed routers have of ours with what they shall have; 1 if it differs."""
-        body = {"routers": routers or [], "fix": fix}
+        """Compare what managed routers have of ours with what they shall have; 1 if it differs.
+
+        Ends with 13 where a router could not be asked, or could not be given what it shall have.
+        """
+        body = {"routers": routers or [], "fix": fix, "author": author()}
         wait_s = ROUTERS_S if fix else ASKING_ROUTERS_S
         answer = Client(ctx.obj).post("drift", body, wait_s=wait_s)["drift"]
         found = decode_all(Drift, answer)
@@ -53,7 +59,10 @@ def add_to(app: typer.Typer) -> None:
             print("\n".join(_lines(found, None if whole else FEW_ROUTER_LINES)))
         else:
             print_document({"drift": answer}, output)
-        if any(one.trouble or (one.diff and not one.fixed) for one in found):
+        raise_troubles(
+            "not all routers have what they shall have" if fix else "not all is known", found
+        )
+        if any(one.diff and not one.fixed for one in found):
             raise typer.Exit(1)
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from vpnctl.api.serve import Tcp
     from vpnctl.controller.views import Event
 
+#: Seconds after which a revision is logged: its routes go out meanwhile.
+_ROUTES_FIRST_S = 0.01
+
 TLS_PANEL = "TLS, for --http beyond loopback"
 
 
@@ -206,6 +209,8 @@ async def run(options: ServeOptions) -> None:
 
 async def _log_events(events: AsyncIterator[Event], announced: asyncio.Event) -> None:
     """Log sessions and revisions, from ``announced`` on; errors are logged where they happen."""
+    import asyncio
+
     import structlog
 
     log = structlog.get_logger()
@@ -214,6 +219,7 @@ async def _log_events(events: AsyncIterator[Event], announced: asyncio.Event) ->
         if event.kind == "session":
             log.info("session", peer=event.subject, state=event.message)
         elif event.kind == "revision":
+            await asyncio.sleep(_ROUTES_FIRST_S)
             log.info("revision", number=event.subject, summary=event.message)
 
 

@@ -70,6 +70,7 @@ PEERS_WIDE: Columns[Peer] = (
     ("ASKED FOR", lambda peer: peer.asked),
     ("PATHS", lambda peer: peer.paths),
     ("DRAINING", lambda peer: peer.draining),
+    ("STALE", lambda peer: peer.stale),
     (
         "LIMITS",
         lambda peer: tuple(

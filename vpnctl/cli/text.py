@@ -18,6 +18,8 @@ _NAMES = 4
 _FEW_ROUTES = 20
 #: Changed lines of one policy file that are listed; the others are counted.
 _FEW_LINES = 20
+#: Characters of two mappings of a policy file that are shown as they are.
+_SHORT = 60
 #: Changed lines of one router's configuration that are listed; the others are counted.
 FEW_ROUTER_LINES = 40
 #: The kind of a pool (the word before its slash) as tables head it, and what is behind the slash.
@@ -221,12 +223,42 @@ def _change(file: str, line: int, old: list[str], new: list[str]) -> Iterator[tu
         key = _KEY.match(after)
         if key is not None and before.startswith(key["key"]):
             after = after.removeprefix(key["key"])
-        yield f"{file}:{line}", f"{before} -> {after}"
+        named = "" if key is None else key["key"]
+        short = _within_mapping(before.removeprefix(named), after)
+        yield f"{file}:{line}", f"{named}{short}" if short else f"{before} -> {after}"
         return
     for text in old:
         yield f"{file}:{line}", f"{sign('-')} {text}"
     for number, text in enumerate(new, line):
         yield f"{file}:{number}", f"{sign('+')} {text}"
+
+
+def _within_mapping(before: str, after: str) -> str:
+    """What differs between two mappings on one line: ``{... port: 1 -> port: 2 ...}``.
+
+    Empty where they are none, or short enough to be shown as they are.
+    """
+    if len(before) + len(after) < _SHORT or not (before[:1] == after[:1] == "{"):
+        return ""
+    old, new = _entries(before), _entries(after)
+    gone = ", ".join(one for one in old if one not in new)
+    come = ", ".join(one for one in new if one not in old)
+    if not gone and not come:
+        return ""  # another order, or other blanks
+    change = f"{gone} -> {come}" if gone and come else f"+ {come}" if come else f"- {gone}"
+    return f"{{... {change} ...}}"
+
+
+def _entries(mapping: str) -> list[str]:
+    """The entries of a mapping in braces, each with all that is in it."""
+    entries, depth = [""], 0
+    for sign in mapping.strip()[1:].removesuffix("}"):
+        depth += (sign in "{[") - (sign in "}]")
+        if sign == "," and not depth:
+            entries.append("")
+        else:
+            entries[-1] += sign
+    return [entry.strip() for entry in entries]
 
 
 def duration(ms: float) -> str:

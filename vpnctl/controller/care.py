@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
+
+import structlog
 
 from vpnctl.controller import views
 from vpnctl.controller.sessions import Sessions
@@ -19,6 +22,8 @@ from vpnctl.provisioning.journal import RouterChange
 from vpnctl.provisioning.refusal import refusals
 from vpnctl.provisioning.rendered import Rendered
 
+_log = structlog.get_logger()
+
 _Thing = TypeVar("_Thing")
 _Result = TypeVar("_Result")
 
@@ -26,29 +31,36 @@ _Result = TypeVar("_Result")
 class Care(Sessions):
     """A controller's routers, looked after."""
 
-    async def drift(self, routers: Iterable[str] = (), *, fix: bool) -> tuple[views.Drift, ...]:
+    async def drift(
+        self, routers: Iterable[str] = (), *, fix: bool, author: str = "api"
+    ) -> tuple[views.Drift, ...]:
         """Where managed routers, all unless named, differ from what they shall have of ours.
 
-        ``fix``: make them have it, one by one, each by a transaction of its own.
+        ``fix``: make them have it, one by one, each by a transaction of its own; ``author`` is who
+        asks for that.
         """
         if not fix:
             return await self._drifts(routers)
         async with self._lock:
             asked = tuple(routers)
-            found = [await self._fixed(drift) for drift in await self._drifts(asked)]
+            found = [await self._fixed(drift, author) for drift in await self._drifts(asked)]
             if not asked and not any(one.trouble for one in found):
                 self._troubles.pop("routers", None)
             return tuple(found)
 
     async def _drifts(self, routers: Iterable[str]) -> tuple[views.Drift, ...]:
         pes = self._managed(routers)
+        # In a thread: templates of the operator's own may take a while.
+        shall = await asyncio.to_thread(self._shall_have, pes)
+        return await _each(shall, self._drift_at)
+
+    def _shall_have(self, pes: Iterable[Pe]) -> list[tuple[Pe, Rendered]]:
         render = self._routers.renderer()
-        shall = [
+        return [
             (pe, render(intent, None))
             for pe in pes
             if (intent := self._routers.intent(pe.name)) is not None
         ]
-        return await _each(shall, self._drift_at)
 
     async def _drift_at(self, one: tuple[Pe, Rendered]) -> views.Drift:
         pe, shall = one
@@ -58,19 +70,21 @@ class Care(Sessions):
             return views.Drift(pe.name, pe.platform, "", error.message)
         return views.Drift(pe.name, pe.platform, diff)
 
-    async def _fixed(self, drift: views.Drift) -> views.Drift:
+    async def _fixed(self, drift: views.Drift, author: str) -> views.Drift:
         if not drift.diff:
             return drift
         pe = self._network.pes[drift.router]
         work = await asyncio.to_thread(self._routers.work_at, pe)
         try:
-            self._routers.refuse_in_doubt(work)
-            await work.put_in_force()
-            await work.decide()
-            await work.transaction.confirm()
+            with logged("fix the drift", author, work):
+                self._routers.refuse_in_doubt(work)
+                await work.put_in_force()
+                await work.decide()
+                await work.transaction.confirm()
         except VpnctlError as error:
             self._routers.keep_an_eye_on(work)
             return replace(drift, trouble=error.message)
+        _log.info("drift fixed", router=pe.name, author=author)
         self._hub.tell("router", pe.name, "drift fixed")
         return replace(drift, fixed=True)
 
@@ -81,8 +95,8 @@ class Care(Sessions):
     async def _checkup(self, pe: Pe) -> views.Checkup:
         rows: list[views.Check] = []
         try:
-            intent = self._routers.intent(pe.name)
-            rendered = self._routers.renderer()(intent, None) if intent is not None else None
+            found = await asyncio.to_thread(self._shall_have, [pe])
+            rendered = found[0][1] if found else None
             rows.append(views.Check("templates", True, pe.platform))
         except RenderError as error:
             wrong = refusals(error)
@@ -115,6 +129,7 @@ class Care(Sessions):
                     "capabilities", False, f"missing: {missing}", "enable them at the router"
                 ),
             ]
+            rows.append(await self._numbers_row(pe, rendered))
         doubt = self._routers.in_doubt.get(pe.name)
         if doubt is not None:
             told = "asked again every few seconds; changes that concern it are refused until then"
@@ -125,6 +140,28 @@ class Care(Sessions):
         hint = "" if up else f"see 'vpnctl show peers': {state.reason if state else ''}"
         rows.append(views.Check("BGP session", up, told, hint.removesuffix(": ")))
         return views.Checkup(pe.name, pe.platform, all(row.ok for row in rows), tuple(rows))
+
+    async def _numbers_row(self, pe: Pe, rendered: Rendered | None) -> views.Check:
+        """Whether somebody else's configuration has a number of ours by now."""
+        from vpnctl.provisioning.numbers import Taking, numbers, shared  # late, as the drivers are
+
+        intent = self._routers.intent(pe.name)
+        if intent is None or rendered is None or not intent.attachments:
+            return views.Check("numbers", True, "none are ours there")
+        taking = Taking(tuple(sorted(numbers(intent))), self._routers.profile(pe))
+        try:
+            there = await looking.configuration(self._routers.open(pe, rendered.format))
+            found = await asyncio.to_thread(shared, taking, there, rendered.owned)
+        except VpnctlError as error:
+            return views.Check("numbers", False, error.message, error.hint)
+        if not found:
+            return views.Check("numbers", True, f"{len(taking.numbers)}, and nobody else has them")
+        return views.Check(
+            "numbers",
+            False,
+            "; ".join(map(str, found)),
+            "two have it: change it at the router, or in the policy",
+        )
 
     async def _uses(self, pe: Pe) -> tuple[InUse, ...]:
         """The numbers that a router's configuration has, without what is ours in it."""
@@ -174,6 +211,24 @@ class Care(Sessions):
         except VpnctlError as error:
             diff, trouble = "", error.message
         return RouterPlan(name, shall.platform, diff, trouble)
+
+
+@contextmanager
+def logged(what: str, author: str, work: Work) -> Iterator[None]:
+    """Around work at routers: what becomes of it is in the log where it fails, too."""
+    try:
+        yield
+    except VpnctlError as error:
+        failed = {step.router for step in work.transaction.steps if step.failure}
+        _log.warning(
+            "routers not configured",
+            what=what,
+            author=author,
+            routers=sorted(failed or work.pes),
+            outcome=error.message,
+            exit_code=error.exit_code,
+        )
+        raise
 
 
 def _candidate(probe: Probe) -> Iterator[views.Check]:

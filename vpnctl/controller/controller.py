@@ -72,6 +72,10 @@ _NOBODY = "vpnctl"
 #: Routes that the plan of an applied change lists; all of them are counted.
 _ROUTES_SHOWN = 1000
 
+#: Seconds between the last UPDATE and the words about it.  Putting a change into words takes longer
+#: than sending it; where cores are few, whoever takes the routes on this machine would wait for it.
+_ROUTES_FIRST_S = 0.001
+
 #: Allocated numbers that a timeline names.
 _NUMBERS_SHOWN = 6
 
@@ -358,8 +362,9 @@ class Controller(Provisioning):
             change = self._rules_change(candidate)
             allocated = self._monotonic()
             work = await self._work_of(candidate)
-            heard = await self._at_routers(work, candidate) if work is not None else None
+            heard = await self._at_routers(work, candidate, author) if work else None
             confirm_by = self._now() + timedelta(seconds=confirm_s) if confirm_s else None
+            self._peers.wake()
             try:
                 with timeline.step("stored"):
                     commitment = self._commitment(candidate, author, confirm_by, work)
@@ -392,6 +397,8 @@ class Controller(Provisioning):
             self._forget(heard)
             heard.record(timeline)
             work.record(timeline)
+        if moves:
+            await asyncio.sleep(_ROUTES_FIRST_S)
         # Told in words only now: a thousand routes take longer to print than to send.
         shown = self._plan(before, candidate, change, moves, _ROUTES_SHOWN)
         timeline.add("allocated", begun, allocated, _numbers(shown))

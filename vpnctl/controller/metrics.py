@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -107,6 +108,11 @@ class Metrics(Collector):
         stale = GaugeMetricFamily(
             "vpnctl_stale_routes", "Routes that stay while their peer restarts", labels=["peer"]
         )
+        outlived = GaugeMetricFamily(
+            "vpnctl_long_lived_stale_routes",
+            "Those of them whose peer is away for longer than a restart may take (RFC 9494)",
+            labels=["peer"],
+        )
         asked = GaugeMetricFamily(
             "vpnctl_targets_asked",
             "Route targets that a peer asked for (RFC 4684)",
@@ -115,7 +121,11 @@ class Metrics(Collector):
         for name, pe in sorted(self.network.pes.items()):
             for family_name, most in sorted(pe.guard.routes.items()):
                 limit.add_metric([name, family_name], most)
-            stale.add_metric([name], self.engine.stale_routes(name))
+            kinds = Counter({False: 0, True: 0})
+            for path in self.engine.stale_paths(name):
+                kinds[path.outlived] += len(path.nlris)
+            stale.add_metric([name], kinds.total())
+            outlived.add_metric([name], kinds[True])
             session = self.engine.by_peer.get(name)
             up.add_metric([name], int(session is not None))
             if session is not None:
@@ -129,4 +139,4 @@ class Metrics(Collector):
                     asked.add_metric([name], len(session.membership))
                 for account in session.ledger.accounts.values():
                     beyond.add_metric([name, account.family.name], account.refused)
-        yield from (up, queue, flight, updates, malformed, limit, beyond, memory, asked, stale)
+        yield from (up, queue, flight, updates, malformed, limit, beyond, memory, asked, stale, outlived)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -16,6 +17,7 @@ from vpnctl.bgp.wire import Configured, NeighborConfig, SessionClosed, SessionOp
 from vpnctl.controller.events import EventHub, utc_text
 from vpnctl.controller.keys import Keys
 from vpnctl.controller.progress import Delivery, Heard
+from vpnctl.controller.restarts import Restarts
 from vpnctl.errors import SessionProcessError
 from vpnctl.model import AddPath, Family, Guard, Listen, Network, Pe
 from vpnctl.model.family import RT_CONSTRAINT, SESSION_FAMILIES, VPNV4, VPNV6
@@ -23,6 +25,7 @@ from vpnctl.routing import update
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.guard import CEASE, OUT_OF_RESOURCES, TOO_MANY_ROUTES
 from vpnctl.routing.kept import Told
+from vpnctl.routing.long_lived import LongLived
 from vpnctl.routing.rewrite import Rules
 from vpnctl.routing.session import Opened
 
@@ -49,6 +52,12 @@ def _known(pairs: Iterable[tuple[int, int]]) -> frozenset[Family]:
 def _offered(pe: Pe) -> tuple[tuple[int, int], ...]:
     families = tuple((family.afi, family.safi) for family in sorted(pe.families))
     return (*families, _RT_CONSTRAINT) if pe.rt_constraint else families
+
+
+def _restart_time(pe: Pe) -> int | None:
+    """Seconds of a graceful restart, None for not offering one; RFC 9494 is not without it."""
+    lasting = pe.long_lived_graceful_restart
+    return pe.graceful_restart if pe.graceful_restart or lasting else None
 
 
 def _with_paths(pe: Pe) -> tuple[tuple[int, int], ...]:
@@ -99,6 +108,7 @@ class Peers:
         self.listening: tuple[str, ...] = ()
         self._hub = hub
         self._now = now
+        self.restarts = Restarts(self.engine, partial(hub.tell, "session"))
         self._speaker = Speaker(self, keep=keep)
         #: What the peers of held sessions were told, until these are resumed.
         self._told: dict[int, Told] = {}
@@ -156,6 +166,10 @@ class Peers:
         for imaging in self._imaging:
             imaging.cancel()
 
+    def wake(self) -> None:
+        """UPDATEs may follow within milliseconds."""
+        self._speaker.wake()
+
     def follow(self, told: Iterable[str], begun_ns: int) -> Delivery:
         """Follow what was just sent to the peers named until `unfollow`."""
         by_peer = self.engine.by_peer
@@ -189,6 +203,8 @@ class Peers:
         self.states = {name: self.states.get(name, SessionState()) for name in network.pes}
         for name in self._held.keys() - network.pes.keys():
             self._held.pop(name).timer_cancel()
+        for name in self.engine.stale.keys() - network.pes.keys():
+            self.restarts.give_up(name)
         for pe in network.pes.values():
             self.engine.regard(pe.name, pe.guard)
             self.engine.drain(pe.name, pe.drain or pe.name in self._drained)
@@ -205,6 +221,7 @@ class Peers:
         session = self.engine.by_peer.get(name)
         if session is not None:
             self._speaker.notify(session.opened.number, *_CEASE_RESET)
+        self.restarts.give_up(name)
 
     def drain(self, name: str, *, draining: bool) -> None:
         """Drain a PE until it is told otherwise, or the controller ends."""
@@ -248,7 +265,8 @@ class Peers:
                 hold_time=pe.hold_time,
                 passive=pe.passive,
                 hops=pe.guard.hops,
-                restart_time=pe.graceful_restart or None,
+                restart_time=_restart_time(pe),
+                long_lived_time=pe.long_lived_graceful_restart or None,
                 md5=self._keys.of(pe),
                 paths=(pe.add_path.send, pe.add_path.receive),
                 path_families=_with_paths(pe),
@@ -276,11 +294,7 @@ class Peers:
 
     def session_held(self, session: int, opened: SessionOpened) -> None:
         """A PE's session is up since another controller was there."""
-        if opened.paths_sent or opened.paths_taken:
-            # Path identifiers are of the controller that gave them.
-            self._speaker.notify(session, *_CEASE_RESET)
-            return
-        self._told[session] = Told()
+        self._told[session] = Told(_known(opened.paths_sent))
         self._begun(session, opened, self.engine.session_held, "held, and gone on with")
 
     def _begun(
@@ -322,6 +336,7 @@ class Peers:
             preserved=_known(opened.preserved),
             paths_sent=dict.fromkeys(_known(opened.paths_sent), paths.send),
             paths_taken=dict.fromkeys(_known(opened.paths_taken), paths.receive),
+            long_lived=self._long_lived(opened),
         )
 
     def told(self, session: int, messages: bytes) -> None:
@@ -355,10 +370,7 @@ class Peers:
         if closed.neighbor in self.states:
             self.states[closed.neighbor] = SessionState("idle", closed.reason, self._now())
         restarting = closed.sent is None and closed.received is None
-        self.engine.session_down(session, restarting=restarting)
-        stale = self.engine.stale.get(closed.neighbor)
-        if stale is not None and stale.number == session:
-            self._expect_back(closed.neighbor, session)
+        self.restarts.lost(session, restarting=restarting)
         for delivery in self._deliveries:
             delivery.lost(session)
         self._hub.tell("session", closed.neighbor, f"down: {closed.reason}")
@@ -435,8 +447,8 @@ class Peers:
     def send(self, session: int, octets: bytes) -> None:
         """Octets for a PE."""
         self._speaker.send(session, octets)
-        if self._hub.macs:
-            self._hub.routes(self.engine.sessions[session].opened.peer, octets, sent=True)
+        if self._hub.macs and (known := self.engine.sessions.get(session)) is not None:
+            self._hub.routes(known.opened.peer, octets, sent=True)
 
     def warn(self, session: int, words: str) -> None:
         """A PE is near a limit of its guard, or beyond it."""
@@ -491,33 +503,29 @@ class Peers:
             each is not None and each.end_of_rib >= each.opened.families for each in sessions
         )
 
-    def _expect_back(self, peer: str, session: int) -> None:
-        """Keep the routes of a lost session until its PE is back and has said what it has.
-
-        It has that time twice: to come back, and to send its routes.
-        """
-        pe = self._network.pes.get(peer) if self._network is not None else None
-        seconds = 0 if pe is None else pe.graceful_restart
-        engine, loop = self.engine, asyncio.get_running_loop()
-
-        def sweep() -> None:
-            engine.stale_expired(peer, session)
-
-        def not_back() -> None:
-            if peer in engine.stale:
-                sweep()
-            else:
-                loop.call_later(seconds, sweep)
-
-        loop.call_later(seconds, not_back)
-        self._hub.tell("session", peer, f"may be restarting: its routes stay for {seconds} s")
-
     def _stale_time(self, opened: SessionOpened) -> int:
         """Seconds for which a PE's routes stay: what it asks for, at most what the policy says."""
         pe = self._network.pes.get(opened.neighbor) if self._network is not None else None
         if pe is None or opened.restart_time is None:
             return 0
         return min(opened.restart_time, pe.graceful_restart)
+
+    def _long_lived(self, opened: SessionOpened) -> LongLived:
+        """What was agreed on of RFC 9494; routes stay for what the policy says at most."""
+        pe = self._network.pes.get(opened.neighbor) if self._network is not None else None
+        most = 0 if pe is None else pe.long_lived_graceful_restart
+        times = {
+            _FAMILY_OF[afi, safi]: min(seconds, most)
+            for afi, safi, seconds in opened.long_lived or ()
+            if (afi, safi) in _FAMILY_OF and min(seconds, most)
+        }
+        return LongLived(
+            offered=most > 0,
+            understood=opened.long_lived is not None,
+            despite=pe is not None and pe.stale_routes,
+            times=times,
+            preserved=_known(opened.long_lived_preserved),
+        )
 
     def _guard_of(self, peer: str) -> Guard:
         pe = self._network.pes.get(peer) if self._network is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
@@ -41,9 +42,9 @@ def revision(stored: Revision) -> views.Revision:
 
 
 def peers(
-    engine: Engine, network: Network, states: Mapping[str, SessionState]
+    engine: Engine, network: Network, states: Mapping[str, SessionState], left: inspect.Left
 ) -> tuple[views.Peer, ...]:
-    """Every configured PE with its session."""
+    """Every configured PE with its session; ``left``: for how long stale routes stay."""
     counts = inspect.counts(engine)
     sites: dict[str, list[str]] = {}
     for site in network.sites.values():
@@ -87,6 +88,7 @@ def peers(
                 asked=_asked(session),
                 draining=session is not None and session.draining,
                 paths=_paths(session),
+                stale=_stale(engine, name, left),
             )
         )
     return tuple(found)
@@ -106,6 +108,17 @@ def _paths(session: Session | None) -> tuple[str, ...]:
         f"{family} {word} {by_family[family]}"
         for word, by_family in (("sent", sent), ("taken", taken))
         for family in sorted(by_family)
+    )
+
+
+def _stale(engine: Engine, peer: str, left: inspect.Left) -> tuple[str, ...]:
+    counted: Counter[tuple[Family, bool, int | None]] = Counter()
+    for path in engine.stale_paths(peer):
+        counted[path.family, path.outlived, left(path)] += len(path.nlris)
+    return tuple(
+        f"{routes} {family}{' long-lived' if outlived else ''}"
+        + ("" if seconds is None else f", {seconds} s left")
+        for (family, outlived, seconds), routes in sorted(counted.items(), key=str)
     )
 
 
@@ -250,10 +263,15 @@ def _routes(
 
 
 def rib_in(
-    engine: Engine, peer: str, family: Family | None, vpn: str | None, limit: int
+    engine: Engine,
+    peer: str,
+    family: Family | None,
+    vpn: str | None,
+    limit: int,
+    left: inspect.Left,
 ) -> tuple[views.Route, ...]:
-    """Routes heard from a PE."""
-    return _routes(engine, peer, inspect.rib_in(engine, peer, family), vpn, limit)
+    """Routes heard from a PE; ``left``: for how long they stay that are stale."""
+    return _routes(engine, peer, inspect.rib_in(engine, peer, family, left), vpn, limit)
 
 
 def rib_out(
@@ -296,10 +314,10 @@ def access_problems(engine: Engine) -> tuple[str, ...]:
 
 
 def explanation(
-    engine: Engine, family: Family, key: bytes, nlri: str, peer: str
+    engine: Engine, family: Family, key: bytes, nlri: str, peer: str, left: inspect.Left
 ) -> views.Explanation:
-    """Why a PE has, or has not, a route."""
-    sent, lines = inspect.explain(engine, family, key, peer)
+    """Why a PE has, or has not, a route; ``left``: for how long it stays that is stale."""
+    sent, lines = inspect.explain(engine, family, key, peer, left)
     return views.Explanation(nlri, peer, sent, lines)
 
 

@@ -10,7 +10,7 @@ import structlog
 
 from vpnctl.controller import present, views
 from vpnctl.controller.candidate import Candidate
-from vpnctl.controller.care import Care
+from vpnctl.controller.care import Care, logged
 from vpnctl.controller.progress import Heard
 from vpnctl.controller.work import Work
 from vpnctl.errors import RenderError, VpnctlError
@@ -91,21 +91,23 @@ class Provisioning(Care):
                 hint="write what you want of it into the policy's files, and apply them",
             ) from error
 
-    async def _at_routers(self, work: Work, candidate: Candidate) -> Heard:
+    async def _at_routers(self, work: Work, candidate: Candidate, author: str) -> Heard:
         """Put a change in force at the routers, for as long as they wait for the revision.
 
         Gives who waits for the routes of the new endpoints from now on.  The way back to an earlier
         policy is not refused because of a route that does not come.
         """
-        self._routers.refuse_in_doubt(work)
+        with logged(candidate.summary, author, work):
+            self._routers.refuse_in_doubt(work)
         heard = Heard(self._routers.announced_by(work), self._monotonic)
         back = candidate.restores is not None
         deciding = {} if back else self._routers.deciding(work, self._engine.by_peer)
         self._peers.expect(heard)
         try:
-            await work.put_in_force(
-                {name: heard.witness(name, seconds) for name, seconds in deciding.items()}
-            )
+            with logged(candidate.summary, author, work):
+                await work.put_in_force(
+                    {name: heard.witness(name, seconds) for name, seconds in deciding.items()}
+                )
         except BaseException:
             self._forget(heard)
             self._routers.keep_an_eye_on(work)
@@ -129,7 +131,8 @@ class Provisioning(Care):
         work.revision = revision.number
         work.transaction.decided()
         try:
-            await work.transaction.confirm()
+            with logged(revision.summary, revision.author, work):
+                await work.transaction.confirm()
         finally:
             self._routers.keep_an_eye_on(work)
         self._routers.took(work, self._network)

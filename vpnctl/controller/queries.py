@@ -131,7 +131,8 @@ class Queries:
 
     async def peers(self) -> tuple[views.Peer, ...]:
         """Every configured PE."""
-        return present.peers(self._engine, self._network, self._peers.states)
+        left = self._peers.restarts.seconds_left
+        return present.peers(self._engine, self._network, self._peers.states, left)
 
     async def vpns(self) -> tuple[views.Vpn, ...]:
         """Every VPN."""
@@ -150,8 +151,9 @@ class Queries:
     ) -> tuple[views.Route, ...]:
         """Routes heard from a PE, at most ``limit``."""
         wanted = _family(family)
+        left = self._peers.restarts.seconds_left
         return present.rib_in(
-            self._engine, self._known_pe(peer), wanted, self._known_vpn(vpn), limit
+            self._engine, self._known_pe(peer), wanted, self._known_vpn(vpn), limit, left
         )
 
     async def rib_out(
@@ -177,7 +179,8 @@ class Queries:
                 hint=f"write it as 'vpnctl show rib-in --peer PE | grep {nlri}' shows it:"
                 " RD:PREFIX/LENGTH, RD:veID@OFFSET, evpn/TYPE/RD/... or flow4/RD/...",
             ) from error
-        return present.explanation(self._engine, family, key, nlri, self._known_pe(peer))
+        left = self._peers.restarts.seconds_left
+        return present.explanation(self._engine, family, key, nlri, self._known_pe(peer), left)
 
     def _known_pe(self, name: str) -> str:
         if name not in self._network.pes:

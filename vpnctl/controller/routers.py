@@ -22,7 +22,8 @@ from vpnctl.model import Network, Pe, Ruleset
 from vpnctl.provisioning.driver import Driver
 from vpnctl.provisioning.intent import RouterIntent, intents
 from vpnctl.provisioning.journal import Phase, RouterChange
-from vpnctl.provisioning.profile import Profile
+from vpnctl.provisioning.numbers import Taking, numbers
+from vpnctl.provisioning.profile import Profile, Profiles
 from vpnctl.provisioning.rendered import Rendered
 from vpnctl.provisioning.transaction import Patience
 from vpnctl.store import Store
@@ -155,7 +156,13 @@ class Routers:
         after = render_each(((shall.get(name), have[name]) for name in differing), profiles)
         before = render_each(((have[name], shall.get(name)) for name in differing), profiles)
         changes = [
-            RouterChange(name, shall_be, had, self._new(name, have[name], shall_be, had))
+            RouterChange(
+                name,
+                shall_be,
+                had,
+                self._new(name, have[name], shall_be, had),
+                _taking(shall.get(name), have[name], profiles),
+            )
             for name, shall_be, had in zip(differing, after, before, strict=True)
         ]
         pes = {name: network.pes[name] if name in shall else self._pes[name] for name in differing}
@@ -187,7 +194,8 @@ class Routers:
         """What has to be done so that one router has what it should have already."""
         shall = self._have[pe.name]
         rendered = self.renderer()(shall, None)
-        change = RouterChange(pe.name, rendered, rendered)
+        taking = Taking(tuple(sorted(numbers(shall))), self.profile(pe))
+        change = RouterChange(pe.name, rendered, rendered, taking=taking)
         return begin(
             self._store,
             [change],
@@ -322,6 +330,16 @@ class Routers:
             answers = work.transaction.in_doubt
             found |= {name: error.message for name, error in answers.items()}
         return found
+
+
+def _taking(
+    shall: RouterIntent | None, had: RouterIntent | None, profiles: Profiles
+) -> Taking | None:
+    """The numbers that a router gets with a change, if any."""
+    platform = profiles.get(shall.platform) if shall is not None else None
+    if platform is None or not platform.profile.services:
+        return None
+    return Taking(tuple(sorted(numbers(shall) - numbers(had))), platform.profile)
 
 
 def _possible(

@@ -219,7 +219,8 @@ class Peer:
     ``protection``: how its TCP connection is protected; ``asked``: which targets it wants (RFC
     4684), empty where it is sent everything that it may have; ``draining``: its routes are the last
     choice (RFC 8326); ``paths``: families in which it is told, or tells, several paths to one
-    destination (RFC 7911).  A session in state ``held`` was shut
+    destination (RFC 7911); ``stale``: its routes that stay while it is away, or until it has said
+    what it has, by family (RFC 4724, RFC 9494).  A session in state ``held`` was shut
     down by its guard.
     """
 
@@ -243,6 +244,7 @@ class Peer:
     draining: bool = False
     refused_flows: int = 0
     paths: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@
       - {file: web1.qcow2, format: qcow2}
       - {file: data.img, format: raw, shared: true}
     nics:
-      - {bridge: br-e1, mac: "52:54:00:00:00:01", vpn: E1}
+      - {vpn: E1, mac: "52:54:00:00:00:01"}       # in the bridge that each site has for E1
+      - {bridge: br0, mac: "52:54:00:00:00:02"}
 
 Files are plain names: the agent of each site knows the directories they are in.
 """
@@ -41,6 +42,8 @@ _UNITS = {"K": 1, "M": 1 << 10, "G": 1 << 20}
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,-]{0,127}")
 _MOST_KIB = 1 << 34
+#: What the kernel lets a bridge be called, and the controller a VPN.
+BRIDGE, VPN = r"^[A-Za-z0-9._-]{1,15}$", r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 
 
 def is_name(text: str) -> bool:
@@ -115,11 +118,22 @@ class Disk(_Frozen):
 
 
 class Nic(_Frozen):
-    """A tap device in ``bridge``; ``vpn``: whose network that is, as the controller calls it."""
+    """A tap device in ``bridge``; ``vpn``: whose network that is, as the controller calls it.
 
-    bridge: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,15}$")]
+    Without ``bridge`` it is in the one that the agent of each site has for ``vpn``.
+    """
+
+    bridge: Annotated[str, Field(pattern=BRIDGE)] | None = None
     mac: Annotated[str, AfterValidator(_mac)]
-    vpn: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")] | None = None
+    vpn: Annotated[str, Field(pattern=VPN)] | None = None
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if self.bridge is None and self.vpn is None:
+            raise ValueError(
+                "give bridge:, or vpn: alone where the agent of each site was told its --bridge"
+            )
+        return self
 
 
 class Definition(_Frozen):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vpnctl.migration.agent.messages import MachineFacts, SiteFacts
+from vpnctl.migration.hypervisor.taps import no_bridge_remedy
 
 #: What a QEMU takes besides its guest's memory, and what the other side of the data path keeps.
 _OVERHEAD = 768 << 20
@@ -133,10 +134,17 @@ def _files(machine: MachineFacts, target: SiteFacts) -> Iterator[Failure]:
 
 def _network(machine: MachineFacts, target: SiteFacts) -> Iterator[Failure]:
     for nic in machine.definition.nics:
-        if nic.bridge not in target.bridges:
+        bridge = nic.bridge or target.vpn_bridges.get(nic.vpn or "")
+        if bridge is None:
             yield Failure(
                 "network",
-                f"{target.site} has no bridge {nic.bridge}",
+                f"the agent of {target.site} knows no bridge for the VPN {nic.vpn}",
+                no_bridge_remedy(nic.vpn or ""),
+            )
+        elif bridge not in target.bridges:
+            yield Failure(
+                "network",
+                f"{target.site} has no bridge {bridge}",
                 f"extend the VPN to {target.site} ('vpnctl extend'), and make its bridge there",
             )
 

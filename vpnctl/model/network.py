@@ -139,6 +139,10 @@ class Pe:
     #: Seconds for which a restart of the PE, or of the controller, is waited for (RFC 4724); 0 for
     #: not at all.
     graceful_restart: int = 0
+    #: Seconds for which routes stay when that was not enough (RFC 9494); 0 for not at all.
+    long_lived_graceful_restart: int = 0
+    #: Whether it is sent such routes although it does not know them (RFC 9494 section 4.6).
+    stale_routes: bool = False
     #: Whether it is to be taken out of service: its routes are the last choice (RFC 8326).
     drain: bool = False
     #: Whether its own flow routes are taken where they are feasible (RFC 9117).

@@ -180,6 +180,7 @@ def _session_key(pe: Pe) -> tuple[object, ...]:
     return (
         *(pe.address, pe.asn, pe.families, pe.listen, pe.bgp_port, pe.passive, pe.hold_time),
         *(pe.add_path, pe.rt_constraint, pe.graceful_restart, pe.guard.hops),
+        pe.long_lived_graceful_restart,
     )
 
 

@@ -12,21 +12,28 @@ from collections.abc import Callable, Collection, Iterator
 from lxml import etree
 
 from vpnctl.model import InUse, RouteDistinguisher, RouteTarget
-from vpnctl.provisioning.blocks import Block, parse_blocks
+from vpnctl.provisioning.blocks import FRR, Block, parse_blocks
 from vpnctl.provisioning.documents import JUNOS_XML, KEYS, NETCONF_XML, parse_document
 from vpnctl.provisioning.paths import (
     Step,
     children,
     is_element,
     key_leaf,
+    key_value,
     local_name,
     parse_path,
     path_text,
     step_of,
 )
 from vpnctl.provisioning.profile import Profile
+from vpnctl.provisioning.words import legible
 
 _TAG = re.compile(r"(?:0x[0-9A-Fa-f]{4}\.)?([0-9]{1,4})")
+#: A target with signs that stand for others, and what these are: one, or as many as there are.
+_WILDCARD = re.compile(r"(?:[0-9:]|\.[*+]?|\*){1,40}")
+_EVERY = re.compile(r"\.[*+]|\*|\.")
+#: More of them than anybody writes would take long to be compared.
+_MOST_EVERY = 4
 _DIGITS = re.compile(r"[0-9]{1,10}")
 _RANGE = re.compile(r"([0-9]{1,4})-([0-9]{1,4})")
 _MOST_VLAN = 4094
@@ -34,6 +41,8 @@ _MOST_VE_ID = 0xFFFF
 _MOST_VNI = 0xFFFFFF
 _TWO_OCTETS = 0xFFFF
 _BETWEEN = " / "
+_Steps = tuple[Step, ...]
+_Keys = tuple[tuple[str, str], ...]
 
 #: What of an FRR line is a number, by kind; a line may have several targets.
 _FRR_LINES = {
@@ -58,14 +67,53 @@ def in_use(profile: Profile, configuration: str, owned: Collection[str] = ()) ->
     return tuple(sorted(set(found)))
 
 
+def wildcards(
+    profile: Profile, configuration: str, owned: Collection[str] = ()
+) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """What stands for many route targets: where it is, and what matches the targets it means.
+
+    Junos' communities with ``*`` or ``.`` in them, and FRR's ``import *:100``; what says more than
+    that is passed over, as everything is that is no number.
+    """
+    if profile.format == JUNOS_XML:
+        root = _without(parse_document(configuration), owned)
+        members = [
+            (_where(one), (member.text or "").strip().removeprefix("target:"))
+            for one in root.iterfind(".//policy-options/community")
+            for member in one.iterfind("members")
+            if (member.text or "").strip().startswith("target:")
+        ]
+    elif profile.format == FRR:
+        lines = _frr_lines(parse_blocks(configuration), frozenset(owned))
+        members = [(where, text) for kind, text, where in lines if kind == "route-target"]
+    else:
+        return ()
+    return tuple(
+        (where, re.compile(_EVERY.sub(_meaning, text)))
+        for where, text in dict.fromkeys(members)
+        if _WILDCARD.fullmatch(text)
+        and not _number(RouteTarget, text)
+        and len(_EVERY.findall(text)) <= _MOST_EVERY
+    )
+
+
+def _meaning(match: re.Match[str]) -> str:
+    return "[0-9.]" if match[0] == "." else "[0-9.]*"
+
+
 # -- XML --
 
 
 def _without(root: etree._Element, owned: Collection[str]) -> etree._Element:
     """The document without the owned nodes, and without namespaces."""
-    ours = [parse_path(path) for path in owned]
+    # By the last step: there are as many paths as endpoints, and many more elements.
+    ours: dict[str, dict[tuple[str, ...], dict[_Keys, list[_Steps]]]] = {}
+    for steps in map(parse_path, owned):
+        last = steps[-1]
+        of_name = ours.setdefault(last.name, {}).setdefault(tuple(key for key, _ in last.keys), {})
+        of_name.setdefault(last.keys, []).append(steps)
     for element in [one for one in root.iter() if is_element(one)]:
-        if any(steps[-1].matches(element) and _is_at(element, steps) for steps in ours):
+        if any(_is_at(element, steps) for steps in _candidates(element, ours)):
             parent = element.getparent()
             if parent is not None:
                 parent.remove(element)
@@ -73,6 +121,15 @@ def _without(root: etree._Element, owned: Collection[str]) -> etree._Element:
         if is_element(element):
             element.tag = local_name(element)
     return root
+
+
+def _candidates(
+    element: etree._Element, ours: dict[str, dict[tuple[str, ...], dict[_Keys, list[_Steps]]]]
+) -> Iterator[_Steps]:
+    """Of these paths, by name, keys and values of their last step, those that may end there."""
+    for names, by_value in ours.get(local_name(element), {}).items():
+        values = tuple((name, key_value(element, name) or "") for name in names)
+        yield from by_value.get(values, ())
 
 
 def _is_at(element: etree._Element, steps: tuple[Step, ...]) -> bool:
@@ -88,7 +145,10 @@ def _is_at(element: etree._Element, steps: tuple[Step, ...]) -> bool:
 def _where(element: etree._Element) -> str:
     steps = [step_of(one, KEYS) for one in (*reversed(list(element.iterancestors())), element)]
     inside = [one for one in steps if one.name not in ("rpc-reply", "data", "configuration")]
-    return path_text(inside)
+    try:
+        return legible(path_text(inside))
+    except ValueError:  # a name with both kinds of quotes
+        return legible("/".join(one.name for one in inside))
 
 
 def _junos(root: etree._Element) -> Iterator[InUse]:
@@ -106,10 +166,16 @@ def _junos(root: etree._Element) -> Iterator[InUse]:
         for community in router.iterfind("policy-options/community"):
             for target in communities[_text(community, "name")]:
                 yield InUse("route-target", target, _where(community))
-        for instance in router.iterfind("routing-instances/instance"):
+        for instance in _instances(router):
             yield from _instance(instance, router, communities)
         for vni in router.iterfind(".//vxlan/vni"):
             yield from _of_kind("vni", (vni.text or "").strip(), _where(vni), "")
+
+
+def _instances(router: etree._Element) -> Iterator[etree._Element]:
+    """What has route targets: the instances, and the two that have no name."""
+    for path in ("routing-instances/instance", "switch-options", "protocols/evpn"):
+        yield from router.iterfind(path)
 
 
 def _unit(unit: etree._Element, port: str) -> Iterator[InUse]:
@@ -133,14 +199,15 @@ def _instance(
     instance: etree._Element, router: etree._Element, communities: dict[str, tuple[str, ...]]
 ) -> Iterator[InUse]:
     where = _where(instance)
-    for rd in instance.iterfind("route-distinguisher/rd-type"):
+    for rd in instance.iterfind(".//route-distinguisher/rd-type"):
         shown = _number(RouteDistinguisher, (rd.text or "").strip())
         if shown:
             yield InUse("rd", shown, where)
     own = _targets(
         one
+        # An EVPN may have one for each of its VNIs.
         for path in ("vrf-target/community", "vrf-target/import", "vrf-target/export")
-        for one in instance.iterfind(path)
+        for one in instance.iterfind(f".//{path}")
     )
     for target in own:
         yield InUse("route-target", target, where)
@@ -188,17 +255,26 @@ def _port(element: etree._Element, profile: Profile) -> str:
 # -- FRR --
 
 
-def _frr(root: Block, owned: frozenset[str], above: tuple[str, ...] = ()) -> Iterator[InUse]:
+def _frr(root: Block, owned: frozenset[str]) -> Iterator[InUse]:
+    for kind, value, where in _frr_lines(root, owned):
+        yield from _of_kind(kind, value, where, "")
+
+
+def _frr_lines(
+    root: Block, owned: frozenset[str], above: tuple[str, ...] = ()
+) -> Iterator[tuple[str, str, str]]:
+    """Kind, value and path of each line that has a number."""
     for block in root.lines:
         path = (*above, block.line)
         where = _BETWEEN.join(path)
         if where in owned:
             continue
+        shown = legible(where)
         for kind, pattern in _FRR_LINES.items():
             match = pattern.fullmatch(block.line)
             for value in match[1].split() if match else ():
-                yield from _of_kind(kind, value, where, "")
-        yield from _frr(block, owned, path)
+                yield kind, value, shown
+        yield from _frr_lines(block, owned, path)
 
 
 # -- numbers --

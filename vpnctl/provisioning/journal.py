@@ -18,10 +18,11 @@ fact.  Before it a timer at every router undoes the change whatever happens here
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from vpnctl.provisioning.numbers import Taking
 from vpnctl.provisioning.rendered import Rendered
 
 
@@ -62,17 +63,25 @@ AFTER_A_CRASH: Mapping[Phase, Phase] = {
 class RouterChange:
     """What a transaction does at one router, and what brings it back.
 
-    ``new``: those paths of ``after`` that were not ours before it.
+    ``new``: those paths of ``after`` that were not ours before it.  ``taking``: the numbers that
+    it takes, and somebody else must not have; it is looked at before anything is done, and so is
+    no part of the journal.
     """
 
     router: str
     after: Rendered
     before: Rendered
     new: tuple[str, ...] = ()
+    taking: Taking | None = field(default=None, compare=False)
 
     def document(self) -> dict[str, Any]:
         """As JSON values, for the journal."""
-        return asdict(self)
+        return {
+            "router": self.router,
+            "after": asdict(self.after),
+            "before": asdict(self.before),
+            "new": self.new,
+        }
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> RouterChange:

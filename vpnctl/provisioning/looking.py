@@ -29,19 +29,29 @@ async def rehearsal(driver: Driver, change: RouterChange, *, check: bool) -> tup
     As with `difference`; against it may be nodes of somebody else's, and with ``check`` the
     router's own check, for which it may take as long as for a commit.
     """
-    complaint = ""
     async with _locked(driver):
         await driver.load(change.after)
         found = await driver.diff()
         try:
             await refuse_foreign(driver, change)
-            if found and check:
-                await driver.check()
         except (ConnectError, OutcomeUnknownError):
             raise
         except ProvisioningError as error:
-            complaint = error.message
+            complaint = f"{error.message}; {error.hint}"
+        else:
+            complaint = await _checked(driver) if found and check else ""
     return found, complaint
+
+
+async def _checked(driver: Driver) -> str:
+    """What the router says against what is loaded; empty: nothing."""
+    try:
+        await driver.check()
+    except (ConnectError, OutcomeUnknownError):
+        raise
+    except ProvisioningError as error:
+        return error.message
+    return ""
 
 
 @asynccontextmanager

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple, TypeVar
 
-from vpnctl.errors import OutcomeUnknownError, ProvisioningError
+from vpnctl.errors import ConnectError, OutcomeUnknownError, ProvisioningError
 from vpnctl.provisioning.driver import Driver
 from vpnctl.provisioning.journal import RouterChange
+from vpnctl.provisioning.words import legible
 
 _Result = TypeVar("_Result")
 
@@ -75,18 +76,28 @@ async def guarded(router: Participant, name: str, doing: Awaitable[_Result]) -> 
         raise
     except Exception as error:
         raise OutcomeUnknownError(
-            f"{router.name}: {name} ended in {type(error).__name__}: {error}",
+            f"{router.name}: {name} ended in {type(error).__name__}: {legible(str(error))}",
             hint="this is a mistake in the driver: please report it",
             router=router.name,
         ) from error
 
 
-def combined(failures: list[ProvisioningError], outcome: str) -> ProvisioningError:
-    """One error for all routers' troubles, of their kind where they have one in common."""
-    kinds = {type(failure) for failure in failures}
+def combined(
+    failures: list[ProvisioningError], outcome: str, *, doubt: bool = False
+) -> ProvisioningError:
+    """One error for all routers' troubles, of their kind where they have one in common.
+
+    ``doubt``: whether a router is in doubt.  Where none is, an answer that was missing has been
+    found out by asking again, and what is left to tell of is a session that was lost.
+    """
+    missing = [failure for failure in failures if isinstance(failure, OutcomeUnknownError)]
+    kinds = {
+        ConnectError if failure in missing and not doubt else type(failure) for failure in failures
+    }
     kind = kinds.pop() if len(kinds) == 1 else ProvisioningError
+    asked = "asked again over a new session: " if missing and not doubt else ""
     error = kind(
-        f"{'; '.join(failure.message for failure in failures)}; {outcome}",
+        f"{'; '.join(failure.message for failure in failures)}; {asked}{outcome}",
         hint=failures[0].hint,
         router=failures[0].router if len(failures) == 1 else "",
     )

@@ -42,7 +42,7 @@ class Step:
             return False
         if self.namespace is not None and etree.QName(element).namespace != self.namespace:
             return False
-        return all(_key_value(element, key) == value for key, value in self.keys)
+        return all(key_value(element, key) == value for key, value in self.keys)
 
 
 def parse_path(path: str) -> tuple[Step, ...]:
@@ -106,7 +106,8 @@ def local_name(element: etree._Element) -> str:
     return str(etree.QName(element).localname)
 
 
-def _key_value(element: etree._Element, key: str) -> str | None:
+def key_value(element: etree._Element, key: str) -> str | None:
+    """What a leaf in it says; None where there is none of that name."""
     for child in children(element):
         if local_name(child) == key:
             return (child.text or "").strip()

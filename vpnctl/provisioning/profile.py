@@ -110,11 +110,15 @@ class Profile(BaseModel):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Platform:
-    """A profile with the text of its templates, by file name, and of those that all share."""
+    """A profile with the text of its templates, by file name, and of those that all share.
+
+    ``own``: whether an operator has written it.
+    """
 
     name: str
     profile: Profile
     templates: Mapping[str, str]
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

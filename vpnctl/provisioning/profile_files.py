@@ -48,7 +48,7 @@ def read_profiles(*directories: Path) -> Profiles:
         if directory.is_dir():
             for folder in sorted(directory.iterdir()):
                 if (folder / PROFILE).is_file():
-                    platform = _platform(folder, common, mistakes)
+                    platform = _platform(folder, common, mistakes, own=directory != shipped())
                     if platform is not None:
                         platforms[platform.name] = platform
     if mistakes:
@@ -56,7 +56,9 @@ def read_profiles(*directories: Path) -> Profiles:
     return Profiles(platforms)
 
 
-def _platform(folder: Path, common: Mapping[str, str], mistakes: list[str]) -> Platform | None:
+def _platform(
+    folder: Path, common: Mapping[str, str], mistakes: list[str], *, own: bool
+) -> Platform | None:
     where = f"{folder.name}/{PROFILE}"
     text = _text(folder / PROFILE, where, mistakes)
     if text is None:
@@ -71,7 +73,7 @@ def _platform(folder: Path, common: Mapping[str, str], mistakes: list[str]) -> P
         for name in profile.templates
         if name not in templates
     ]
-    return Platform(folder.name, profile, {**common, **templates})
+    return Platform(folder.name, profile, {**common, **templates}, own)
 
 
 @lru_cache(maxsize=64)

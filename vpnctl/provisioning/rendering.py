@@ -10,6 +10,7 @@ from lxml import etree
 
 from vpnctl.errors import RenderError
 from vpnctl.provisioning.blocks import FRR, blocks_text, owned_blocks, parse_blocks
+from vpnctl.provisioning.confined import fill_confined
 from vpnctl.provisioning.documents import (
     BASE,
     JUNOS_XML,
@@ -116,7 +117,7 @@ def _write(intent: RouterIntent, platform: Platform) -> _Written:
     """Fill in the templates; raises `RenderError` where they cannot be, or make no XML."""
     profile = platform.profile
     try:
-        text = fill(intent, platform)
+        text = fill_confined(intent, platform) if platform.own else fill(intent, platform)
     except TemplateMistakeError as error:
         raise refused([router_refusal(intent, "platform", str(error), error.hint)]) from error
     if profile.format == FRR:

@@ -3,16 +3,18 @@
 In XML every value is escaped, and a character that XML has no place for is refused; in a text
 format a value is one word of plain characters.  A value that is missing is an error, never an
 empty word.  The templates themselves run in Jinja2's sandbox: they see the model and nothing else.
+How long they may take is a matter of who calls (`vpnctl.provisioning.confined`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from functools import lru_cache
 from typing import Any
 
 from jinja2 import BaseLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
@@ -25,12 +27,18 @@ _WORD = re.compile(r"[A-Za-z0-9_.:/@-]+")
 #: Characters that no XML document may have (XML 1.0 section 2.2), escaped or not.
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TWO_OCTETS = 0xFFFF
+#: Of what `*` makes of a text or list.
+_MOST_REPEATED = 65536
 
 
 class TemplateMistakeError(Exception):
     """A template cannot be filled in; the message says where and why."""
 
     hint = "correct the template"
+
+
+class TooMuchError(Exception):
+    """A template takes more than it may have; the message says of what."""
 
 
 class _ValueRefusedError(Exception):
@@ -62,12 +70,25 @@ def fill(intent: RouterIntent, platform: Platform) -> str:
     return "".join(texts)
 
 
+class _Environment(ImmutableSandboxedEnvironment):
+    """With limits where a few characters ask for any amount of memory, or of time."""
+
+    intercepted_binops = frozenset(("*", "**"))
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**":
+            raise TooMuchError("there is no ** in these templates")
+        for text, times in ((left, right), (right, left)):
+            repeats = isinstance(text, Sized) and isinstance(times, int)
+            if repeats and len(text) * times > _MOST_REPEATED:
+                raise TooMuchError(f"a repetition to more than {_MOST_REPEATED} characters")
+        return super().call_binop(context, operator, left, right)
+
+
 @lru_cache(maxsize=64)
-def _environment(
-    platform: str, form: str, templates: tuple[tuple[str, str], ...]
-) -> ImmutableSandboxedEnvironment:
+def _environment(platform: str, form: str, templates: tuple[tuple[str, str], ...]) -> _Environment:
     """Compiled once for the same texts, however often they are read."""
-    environment = ImmutableSandboxedEnvironment(
+    environment = _Environment(
         loader=_Loader(platform, dict(templates)),
         undefined=StrictUndefined,
         autoescape=form != FRR,
@@ -137,5 +158,8 @@ def _told(error: Exception, platform: Platform, name: str) -> str:
         if file.endswith(".j2"):
             where = f"{file}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
-    kind = "" if isinstance(error, TemplateError | _ValueRefusedError) else type(error).__name__
+    if isinstance(error, MemoryError):
+        return f"{where}: it takes more memory than it may have"
+    told = TemplateError | TooMuchError | _ValueRefusedError
+    kind = "" if isinstance(error, told) else type(error).__name__
     return f"{where}: {f'{kind}: ' if kind else ''}{error}"

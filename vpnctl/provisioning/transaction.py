@@ -166,7 +166,7 @@ class Transaction:
             failures = await each(self._changing, self._commit)
             if failures:
                 await self.abort()
-                raise combined(failures, self._said("no router was changed"))
+                raise self._combined(failures, "no router was changed")
 
     async def verify(self, witnesses: Mapping[str, Witness] | None = None) -> None:
         """See that what was committed is there, at every router, before anybody keeps it.
@@ -188,7 +188,7 @@ class Transaction:
             )
         if failures:
             await self.abort()
-            raise combined(failures, self._said("no router was changed"))
+            raise self._combined(failures, "no router was changed")
 
     def decided(self) -> None:
         """The revision is stored: from here on the routers shall keep the change."""
@@ -243,7 +243,7 @@ class Transaction:
         if failures:
             await self._end(Phase.COMPENSATE)
             await self._compensate("; ".join(failure.message for failure in failures))
-            raise combined(failures, self._said("the other routers were brought back"))
+            raise self._combined(failures, "the other routers were brought back")
         await each(self._changing, leave)
         await self._end(Phase.DONE)
 
@@ -431,6 +431,8 @@ class Transaction:
         assert follows, f"{self.phase} -> {phase}"
         self.phase = phase
 
-    def _said(self, otherwise: str) -> str:
+    def _combined(self, failures: list[ProvisioningError], otherwise: str) -> ProvisioningError:
+        """One error for all of them, and what has become of the routers."""
         doubt = ", ".join(self.in_doubt)
-        return f"in doubt, and asked again until it answers: {doubt}" if doubt else otherwise
+        told = f"in doubt, and asked again until it answers: {doubt}" if doubt else otherwise
+        return combined(failures, told, doubt=bool(doubt))

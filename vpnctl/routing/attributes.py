@@ -62,6 +62,7 @@ class Origin:
     """From whom attributes were heard, as far as their meaning depends on it.
 
     ``local_asn`` and ``router_id`` are ours; ``peer_router_id`` is the sender's BGP Identifier.
+    ``long_lived``: the sender was offered long-lived graceful restart (RFC 9494).
     """
 
     external: bool
@@ -69,6 +70,7 @@ class Origin:
     local_asn: int
     router_id: bytes
     peer_router_id: bytes
+    long_lived: bool = False
 
 
 def attribute(flags: int, code: int, value: bytes) -> bytes:

@@ -39,6 +39,7 @@ _Measures = tuple[tuple[str, Callable[[Path], int | bytes]], ...]
 #: What is compared before and after MULTI_EXIT_DISC, the lowest first, each with the reason for
 #: what it keeps.
 _BEFORE_MED: _Measures = (
+    ("the other one is long-lived stale (RFC 9494)", lambda path: path.group.stale),
     ("a higher LOCAL_PREF", lambda path: -path.attributes.local_pref),
     ("a shorter AS_PATH", lambda path: path.attributes.as_path_length),
     ("a lower ORIGIN", lambda path: path.attributes.origin_code),

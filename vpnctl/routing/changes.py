@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from vpnctl.model import Family
+from vpnctl.routing.audience import Audience
 from vpnctl.routing.best_path import leading
-from vpnctl.routing.membership import Membership, restricted
 from vpnctl.routing.nlri import distinguisher
 from vpnctl.routing.rewrite import Rules, RulesChange, Verdict, rewrite
 from vpnctl.routing.table import Entry, LocRib, Path, TargetGroup, candidates
@@ -90,7 +90,7 @@ class Sight:
 def shifts(
     change: RulesChange,
     groups_of: Callable[[bytes], Iterable[TargetGroup]],
-    interests: Mapping[str, Membership],
+    audience: Audience,
 ) -> tuple[Shift, ...]:
     """The groups of routes that a change of the rules treats otherwise."""
     affected = {group for target in change.targets for group in groups_of(target)}
@@ -98,22 +98,22 @@ def shifts(
     for group in affected:
         verdict = rewrite(change.rules, group.peer, group.family, group.targets)
         if verdict != group.allowed:
-            found.append(Shift(group, verdict, restricted(verdict, interests)))
+            found.append(Shift(group, verdict, audience.of(verdict, stale=group.stale)))
     return tuple(found)
 
 
-def interest_shifts(
-    peer: str, groups: Iterable[TargetGroup], interests: Mapping[str, Membership]
+def audience_shifts(
+    peer: str, groups: Iterable[TargetGroup], audience: Audience
 ) -> tuple[Shift, ...]:
-    """The groups of routes that a PE wants now and did not, or the other way round."""
-    membership = interests.get(peer)
+    """The groups of routes that a PE takes now and did not, or the other way round."""
     found = []
     for group in groups:
         targets = group.allowed.sent.get(peer)
         if targets is None or not group.constrained:
             continue
-        if (membership is None or membership.wants(targets)) != (peer in group.verdict.sent):
-            found.append(Shift(group, group.allowed, restricted(group.allowed, interests)))
+        if audience.has(peer, targets, stale=group.stale) != (peer in group.verdict.sent):
+            verdict = audience.of(group.allowed, stale=group.stale)
+            found.append(Shift(group, group.allowed, verdict))
     return tuple(found)
 
 

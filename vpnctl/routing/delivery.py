@@ -16,6 +16,7 @@ from vpnctl.routing import update
 from vpnctl.routing.changes import Move, Sight
 from vpnctl.routing.parcel import Batch, Parcel, Recall, withdrawal
 from vpnctl.routing.path_ids import PATH_ID_OCTETS
+from vpnctl.routing.rendering import render
 from vpnctl.routing.session import FullTable, Session
 from vpnctl.routing.table import Entry, LocRib, Path, Tables, TargetGroup, candidates
 
@@ -371,6 +372,8 @@ class Delivery:
                     if targets is None:
                         break
                     keys = self._of_full_table(path, session, some)
+                    if family in session.known:
+                        keys = _otherwise(session, path, keys, b"".join(targets))
                     if keys:
                         batch = Batch([Parcel(path, keys)])
                         octets += self._announce(session, batch, b"".join(targets), had=True)
@@ -378,6 +381,7 @@ class Delivery:
                         yield octets
                         octets = 0
         session.loading.discard(family)
+        session.known.pop(family, None)
         self._queue(session, b"".join(end), len(end))
 
     def _of_full_table(self, path: Path, session: Session, keys: list[bytes]) -> list[bytes]:
@@ -396,6 +400,19 @@ class Delivery:
                 or path in sight.leading(peer, rib.entries[key], rib.family, key, most)
             )
         ]
+
+
+def _otherwise(session: Session, path: Path, keys: list[bytes], targets: bytes) -> list[bytes]:
+    """Those keys of a path that a peer does not know as it is to have them."""
+    known, kind = session.known[path.family], session.kind_for(path.family)
+    before, after = render(path.attributes, kind).around(len(targets))
+    attributes = before + targets + after
+    path_id = path.path_id if kind.path_ids else b""
+    return [
+        key
+        for key in keys
+        if known.get(path_id + key) != (path_id + path.nlris[key], path.next_hop, attributes)
+    ]
 
 
 def _alike(rib: LocRib) -> dict[tuple[Entry | None, Entry | None], list[bytes]]:

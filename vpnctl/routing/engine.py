@@ -21,13 +21,13 @@ what a computation from scratch would give them, whatever happened in between.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Set
 from typing import NamedTuple
 
 from vpnctl.model import Family, Guard
 from vpnctl.model.family import RT_CONSTRAINT
 from vpnctl.routing import update
-from vpnctl.routing.changes import Move, Plural, Shift, Sight, interest_shifts, moves, shifts
+from vpnctl.routing.changes import Move, Plural, Shift, Sight, audience_shifts, moves, shifts
 from vpnctl.routing.delivery import Delivery, Output
 from vpnctl.routing.flowspec.originated import FlowPath, Originated
 from vpnctl.routing.flowspec.routes import FlowRoute
@@ -43,17 +43,22 @@ __all__ = ["Engine", "Output"]
 
 
 class Stale(NamedTuple):
-    """Paths that stay while their PE restarts; ``number``: of the session that was lost."""
+    """Paths that stay while their PE is away; ``number``: of the session that was lost.
+
+    ``lasting``: families whose paths stay for longer than a restart may take (RFC 9494).
+    """
 
     number: int
     paths: set[Path]
+    lasting: frozenset[Family]
 
 
 class Engine:
     """All routes of all PEs, and who hears which of them with which targets.
 
     ``sessions``: by number; ``by_peer``: by the name of the PE; ``stale``: routes that stay while
-    their PE restarts (RFC 4724), by its name; ``taken``: flow routes of PEs trusted with them.
+    their PE is away (RFC 4724, RFC 9494), by its name; ``taken``: flow routes of PEs trusted with
+    them.
     """
 
     def __init__(self, rules: Rules, output: Output) -> None:
@@ -86,6 +91,11 @@ class Engine:
         """The groups of routes by PE, name of the family and targets."""
         return self._tables.groups
 
+    @property
+    def no_stale(self) -> Set[str]:
+        """The PEs that take no long-lived stale routes."""
+        return self._tables.audience.no_stale
+
     def hears(self, peer: str, target: bytes) -> bool:
         """Whether a PE announces a route with a target (8 octets)."""
         groups = self._tables.groups_of(target)
@@ -106,7 +116,7 @@ class Engine:
         stale = self.stale.pop(opened.peer, None)
         if stale is not None:
             session.stale = stale.paths
-            self._sweep(session, session.opened.families - opened.preserved)
+            self._sweep(session, {path for path in stale.paths if not _still_good(path, opened)})
         self._hearing[opened.peer] = session
         if session.membership is not None:
             self._ask_for_everything(session)
@@ -123,9 +133,7 @@ class Engine:
         session.draining = opened.peer in self._draining
         self.sessions[opened.number] = session
         self.by_peer[opened.peer] = session
-        if session.membership is not None:
-            self._tables.interests[opened.peer] = session.membership
-            _put_in_force(self._interest_shifts(opened.peer))
+        self._audience_changes(opened.peer, session)
         return session
 
     def session_held(self, opened: Opened) -> None:
@@ -138,7 +146,8 @@ class Engine:
     def resume(self, number: int, told: Told) -> None:
         """Everything was said that was heard in held sessions: bring one peer up to date.
 
-        ``told``: what it was told; what of it it is not to have any more is taken back first.
+        ``told``: what it was told.  What of it it is not to have any more is taken back first, what
+        it is to have as it is is not sent again.
         """
         session = self.sessions.get(number)
         if session is None:
@@ -147,6 +156,7 @@ class Engine:
         sight = Sight(self.rules, {})
         for message in superfluous(session, told.routes, sight, self.ribs):
             self._delivery.say(session, message)
+        session.known = told.routes
         membership = session.membership
         if membership is not None:
             self._ask_for_everything(session)
@@ -213,7 +223,21 @@ class Engine:
         self._send_everything(session)
 
     def _interest_shifts(self, peer: str) -> tuple[Shift, ...]:
-        return interest_shifts(peer, self._tables.groups.values(), self._tables.interests)
+        return audience_shifts(peer, self._tables.groups.values(), self._tables.audience)
+
+    def _audience_changes(self, peer: str, session: Session | None) -> None:
+        """Take note of what a PE takes whose session begins or, with None, has ended."""
+        tables, audience = self._tables, self._tables.audience
+        membership = None if session is None else session.membership
+        asked = audience.interests.pop(peer, None)
+        if membership is not None:
+            audience.interests[peer] = membership
+        if session is None or session.opened.long_lived.takes_stale:
+            audience.no_stale.discard(peer)
+        else:
+            audience.no_stale.add(peer)
+        groups = tables.stale if asked is membership else tables.groups.values()
+        _put_in_force(audience_shifts(peer, groups, audience))
 
     def _interest_changed(self, session: Session) -> None:
         """Send a peer what it wants now, and take back what it wants no more."""
@@ -226,11 +250,14 @@ class Engine:
         _put_in_force(shifted)
         self._delivery.tell_moves(told)
 
-    def session_down(self, number: int, *, restarting: bool = False) -> None:
+    def session_down(
+        self, number: int, *, restarting: bool = False, spent: frozenset[Family] = frozenset()
+    ) -> None:
         """Forget a session; its routes are withdrawn from everybody.
 
-        ``restarting``: the peer may come back soon; where that was agreed on its routes stay, as
-        `stale` ones, until it has, or `stale_expired` is called.
+        ``restarting``: the peer may come back; where that was agreed on its routes stay, as
+        `stale` ones, until it has, or `stale_expired` and `outlived_expired` are called; not so in
+        families whose time is ``spent``.
         """
         session = self.sessions.pop(number, None)
         if session is None:
@@ -238,30 +265,62 @@ class Engine:
         opened = session.opened
         del self.by_peer[opened.peer]
         self._hearing.pop(opened.peer, None)
-        if self._tables.interests.pop(session.opened.peer, None) is not None:
-            _put_in_force(self._interest_shifts(session.opened.peer))
-        kept = opened.restartable if restarting and opened.stale_time else frozenset()
-        left = self._intake.forget(session, kept)
-        if left:
-            self.stale[opened.peer] = Stale(number, left)
+        self._audience_changes(opened.peer, None)
+        kept = lasting = frozenset[Family]()
+        if restarting:
+            lasting = frozenset(f for f, s in opened.long_lived.times.items() if s) - spent
+            kept = opened.restartable - spent if opened.stale_time else kept
+        left = self._intake.forget(session, kept | lasting, lasting)
+        # Without the time for a restart they are long-lived from the beginning.
+        at_once = {path for path in left if path.family not in kept}
+        self._leave(opened.peer, number, left - at_once | self._intake.outlive(at_once), lasting)
+
+    def _leave(self, peer: str, number: int, paths: set[Path], lasting: frozenset[Family]) -> None:
+        """Let paths stay while their PE is away, and tell everybody what has changed."""
+        self.stale.pop(peer, None)
+        if paths:
+            self.stale[peer] = Stale(number, paths, lasting)
         self._flush()
 
     def stale_expired(self, peer: str, number: int) -> None:
-        """Wait no longer for a PE to announce anew what session ``number`` had."""
+        """Wait no longer for a PE to announce anew what session ``number`` had.
+
+        What is to stay for longer becomes long-lived stale where the PE is still away.
+        """
         stale = self.stale.get(peer)
         if stale is not None and stale.number == number:
-            del self.stale[peer]
+            lasting = {path for path in stale.paths if path.family in stale.lasting}
+            self._intake.take_out(stale.paths - lasting)
+            self._leave(peer, number, self._intake.outlive(lasting), stale.lasting)
+        session = self.by_peer.get(peer)
+        if session is not None:
+            self._sweep(session, {path for path in session.stale if not path.outlived})
+
+    def outlived_expired(self, peer: str, family: Family) -> None:
+        """Let a PE's long-lived stale routes of a family go, whether it is back or not."""
+        stale = self.stale.get(peer)
+        if stale is not None:
+            over = {path for path in stale.paths if path.outlived and path.family == family}
+            self._intake.take_out(over)
+            self._leave(peer, stale.number, stale.paths - over, stale.lasting)
+        session = self.by_peer.get(peer)
+        if session is not None:
+            over = {path for path in session.stale if path.outlived and path.family == family}
+            self._sweep(session, over)
+
+    def forget_stale(self, peer: str) -> None:
+        """Let everything go that stays of a PE that is away."""
+        stale = self.stale.pop(peer, None)
+        if stale is not None:
             self._intake.take_out(stale.paths)
             self._flush()
-        session = self.by_peer.get(peer)
-        if session is not None and session.stale:
-            self._sweep(session, session.opened.families)
 
-    def stale_routes(self, peer: str) -> int:
-        """How many routes of a PE stay although it has not announced them anew."""
-        kept = self.stale[peer].paths if peer in self.stale else set()
+    def stale_paths(self, peer: str) -> Collection[Path]:
+        """The paths of a PE that stay although it has not announced them anew."""
         session = self.by_peer.get(peer)
-        return sum(len(path.nlris) for path in (kept if session is None else session.stale))
+        if session is not None:
+            return session.stale
+        return self.stale[peer].paths if peer in self.stale else ()
 
     def drain(self, peer: str, draining: bool) -> None:
         """Make a PE's routes the last choice of everybody who has others, or end that."""
@@ -271,9 +330,14 @@ class Engine:
             self._intake.drain(session, draining)
             self._flush()
 
-    def _sweep(self, session: Session, families: Container[Family]) -> None:
+    def _sweep_families(self, session: Session, families: Container[Family]) -> None:
         """Take out what is still stale of some families."""
-        paths = {path for path in session.stale if path.family in families}
+        self._sweep(session, {path for path in session.stale if path.family in families})
+
+    def _sweep(self, session: Session, paths: set[Path]) -> None:
+        """Take out some stale paths of a session."""
+        if not paths:
+            return
         session.stale -= paths
         for path in paths:
             slots = session.slots.get(path.rib.octets)
@@ -292,6 +356,7 @@ class Engine:
             return
         if self._hearing.get(session.opened.peer) is not session:
             return  # it is sent everything soon
+        session.known.pop(family, None)
         begin: list[bytes] = []
         end: list[bytes] = []
         if session.opened.enhanced_refresh:
@@ -313,7 +378,7 @@ class Engine:
         if session is not None and family in session.refreshing:
             session.refreshing.discard(family)
             session.end_of_rib.add(family)
-            self._sweep(session, {family})
+            self._sweep_families(session, {family})
 
     def written(self, number: int, total: int) -> None:
         """Take note that a peer's socket took ``total`` octets so far; send what waited."""
@@ -339,7 +404,7 @@ class Engine:
         try:
             self._intake.take(session, messages)
             if session.stale and session.end_of_rib:
-                self._sweep(session, session.end_of_rib)
+                self._sweep_families(session, session.end_of_rib)
         except update.SessionResetError as error:
             self._reset(session, error)
         except Exception as error:
@@ -393,7 +458,7 @@ class Engine:
         """Every route that would change at any PE, without changing anything."""
         reflected = moves(
             change,
-            shifts(change, self._tables.groups_of, self._tables.interests),
+            shifts(change, self._tables.groups_of, self._tables.audience),
             self.rules,
             self.ribs,
             self._plural(),
@@ -415,7 +480,7 @@ class Engine:
 
     def apply(self, change: RulesChange) -> tuple[Move, ...]:
         """Take new rules and send what follows; the moves that peers are told of."""
-        shifted = shifts(change, self._tables.groups_of, self._tables.interests)
+        shifted = shifts(change, self._tables.groups_of, self._tables.audience)
         originated = self._originated.moves(change)
         reflected = moves(change, shifted, self.rules, self.ribs, self._plural())
         planned = self.taken.planned(change)
@@ -426,6 +491,12 @@ class Engine:
         self.taken.apply(change.rules, planned)
         self._delivery.tell_moves(told)
         return told
+
+
+def _still_good(path: Path, opened: Opened) -> bool:
+    """Whether a stale path may stay until its PE, which is back, has said what it has."""
+    preserved = opened.long_lived.preserved if path.outlived else opened.preserved
+    return path.family in preserved and path.family in opened.families
 
 
 def _put_in_force(shifted: Iterable[Shift]) -> None:

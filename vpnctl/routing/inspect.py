@@ -7,7 +7,7 @@ are to be used up before the engine is told anything else.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -31,10 +31,19 @@ from vpnctl.routing.table import Path, candidates
 
 ACCEPTED = "accepted"
 STALE = "stale: the PE is restarting"
+OUTLIVED = "long-lived stale: the PE is away"
 SENT = "sent"
 LOADING = "waiting: the full table is being sent"
 WAITING = "waiting: the peer reads slowly"
 OVERSIZED = "withheld: the attributes are too long for this peer's messages"
+
+
+#: Path -> seconds for which it stays although it is stale, None where nobody knows.
+Left = Callable[[Path], int | None]
+
+
+def _nobody_knows(_path: Path) -> int | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +115,17 @@ def _status_in(path: Path) -> str:
     return f"{ACCEPTED} without {words}, not exported by any endpoint at {path.peer}"
 
 
-def rib_in(engine: Engine, peer: str, family: Family | None = None) -> Iterator[RibRow]:
-    """What a peer announced, whether it is used or not, and what stays while it restarts."""
+def _staleness(path: Path, left: Left) -> str:
+    seconds = left(path)
+    return (OUTLIVED if path.outlived else STALE) + (
+        "" if seconds is None else f", {seconds} s left"
+    )
+
+
+def rib_in(
+    engine: Engine, peer: str, family: Family | None = None, left: Left = _nobody_knows
+) -> Iterator[RibRow]:
+    """What a peer announced, whether it is used or not, and what stays while it is away."""
     session = engine.by_peer.get(peer)
     stale = engine.stale[peer].paths if peer in engine.stale else set()
     paths = stale if session is None else (*session.paths.values(), *session.stale)
@@ -117,7 +135,7 @@ def rib_in(engine: Engine, peer: str, family: Family | None = None) -> Iterator[
         targets = tuple(sorted(path.attributes.targets))
         staleness = ""
         if path in stale or (session is not None and path in session.stale):
-            staleness = f"{STALE}; "
+            staleness = f"{_staleness(path, left)}; "
         is_flow = path.family.name in FLOW_FAMILIES
         status = "" if is_flow else staleness + _status_in(path)
         next_hop = next_hop_text(path.next_hop)
@@ -307,7 +325,7 @@ def _hearing(engine: Engine, source: Endpoint, peer: str, family: Family) -> Ite
         yield f"{peer} hosts no endpoint that may hear {_of(source)}"
 
 
-def _heard(engine: Engine, path: Path, key: bytes, peer: str) -> Iterator[str]:
+def _heard(engine: Engine, path: Path, key: bytes, peer: str, left: Left) -> Iterator[str]:
     """How a path was heard and what each of its targets means for a peer."""
     if isinstance(path, FlowPath):
         yield from _ruled(engine, path, peer)
@@ -316,9 +334,16 @@ def _heard(engine: Engine, path: Path, key: bytes, peer: str) -> Iterator[str]:
         return  # the route as it was heard stands beside it
     attributes = path.attributes
     targets = sorted(attributes.targets)
-    stale = path.peer in engine.stale and path in engine.stale[path.peer].paths
+    stale = path in engine.stale_paths(path.peer)
     with_targets = f"with {_listed(targets)}" if targets else "without a route target"
-    yield f"heard from {path.peer} {with_targets}{' before it restarted' if stale else ''}"
+    when = ""
+    if stale:
+        seconds = left(path)
+        when = " before it went away: long-lived stale" if path.outlived else " before it restarted"
+        when += "" if seconds is None else f", {seconds} s left"
+    elif path.group.stale:
+        when = ", which says that it is long-lived stale"
+    yield f"heard from {path.peer} {with_targets}{when}"
     if attributes.loop:
         yield f"not used: {attributes.loop}"
         return
@@ -387,16 +412,24 @@ def _not_taken_in(session: Session, family: Family) -> str:
     return f"{said}; last complaint: {session.last_error}" if session.last_error else said
 
 
-def explain(engine: Engine, family: Family, key: bytes, peer: str) -> tuple[bool, tuple[str, ...]]:
+def explain(
+    engine: Engine, family: Family, key: bytes, peer: str, left: Left = _nobody_knows
+) -> tuple[bool, tuple[str, ...]]:
     """Whether a peer has a route, and why: sentences in order, with the places they rest on."""
     entry = engine.ribs[family].entries.get(key)
     if entry is None:
         return False, tuple(_silence(engine, family, key))
     paths = sorted(candidates(entry), key=lambda path: path.peer)
-    lines = [line for path in paths for line in _heard(engine, path, key, peer)]
+    lines = [line for path in paths for line in _heard(engine, path, key, peer, left)]
     sight = Sight(engine.rules, {})
     visible = [path for path in paths if peer in sight.of(path)]
     if not visible:
+        stale = [path for path in paths if path.group.stale and peer in path.group.allowed.sent]
+        if stale and peer in engine.no_stale:
+            lines.append(
+                f"not sent to {peer}: it does not offer to take long-lived stale routes (RFC 9494)"
+            )
+            return False, tuple(lines)
         unasked = [
             path.group.allowed.sent[peer] for path in paths if peer in path.group.allowed.sent
         ]

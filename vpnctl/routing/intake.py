@@ -23,6 +23,7 @@ from vpnctl.routing.attributes import (
 from vpnctl.routing.drain import drained
 from vpnctl.routing.guard import Account, check_as_path, check_next_hop
 from vpnctl.routing.likeness import Likeness, likeness
+from vpnctl.routing.long_lived import keeps, marked
 from vpnctl.routing.nlri import (
     LEAD_OCTETS,
     MalformedNlriError,
@@ -89,12 +90,19 @@ class Intake:
         except NlriFramingError as error:
             raise update.SessionResetError(3, 10, str(error)) from error
 
-    def forget(self, session: Session, families: Container[Family] = ()) -> set[Path]:
+    def forget(
+        self,
+        session: Session,
+        families: Container[Family] = (),
+        outlived: Container[Family] = (),
+    ) -> set[Path]:
         """Take out everything that a session announced, but for paths of some families.
 
-        Those are what is left; they are the session's no more.
+        Those are what is left; they are the session's no more.  ``outlived``: families of which
+        long-lived stale paths of earlier sessions are left, too.
         """
         left = {path for path in session.paths.values() if path.family in families}
+        left.update(path for path in session.stale if path.outlived and path.family in outlived)
         every = (*session.paths.values(), *session.stale)
         self.take_out(path for path in every if path not in left)
         session.paths.clear()
@@ -129,6 +137,42 @@ class Intake:
                 rib.remove(key, path)
             path.nlris = {}
             self._tables.drop_path(path)
+
+    def outlive(self, paths: Iterable[Path]) -> set[Path]:
+        """Make paths of a PE that stays away long-lived stale (RFC 9494 section 4.2).
+
+        What they are then; those that may not become so are taken out.
+        """
+        found = set()
+        for path in paths:
+            if path.outlived:
+                found.add(path)
+                continue
+            if not keeps(path.family, path.heard):
+                self.take_out((path,))
+                continue
+            rib = path.rib
+            after = self._tables.new_path(
+                path.peer,
+                path.peer_address,
+                rib,
+                path.next_hop,
+                path.identity,
+                marked(path.attributes),
+                path.account,
+                path.slot,
+            )
+            after.heard, after.outlived = path.heard, True
+            after.nlris, path.nlris = path.nlris, {}
+            for key, nlri in after.nlris.items():
+                rib.touched.setdefault(key, rib.entries.get(key))
+                rib.gone.setdefault(key, nlri)
+                if path.slot:
+                    rib.plural.add(key)
+                rib.add(key, after)
+            self._tables.drop_path(path)
+            found.add(after)
+        return found
 
     def drain(self, session: Session, draining: bool) -> None:
         """Make the routes of a session the last choice, or what they were."""

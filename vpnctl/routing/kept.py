@@ -1,13 +1,14 @@
 """What a session leaves to another engine: what its peer has said, and what it was told.
 
 Both are octets of whole messages.  What a peer has said is taken in once more, as it was then.
-What it was told is only ever used to take back what it is not to have any more, so it may be more
-than was really told, and never less.
+What it was told is used to take back what it is not to have any more, so its routes may be more
+than were really told, and never less; and to be silent of what it has as it is to have it, so
+that a route stands there with its attributes only if those are really the last ones it was told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import islice
 
 from vpnctl.model import VPNV4, VPNV6, Family
@@ -17,7 +18,9 @@ from vpnctl.routing.as_path import AS_SEQUENCE, octets_of
 from vpnctl.routing.attributes import AS_PATH, ORIGIN, WELL_KNOWN, attribute
 from vpnctl.routing.changes import Sight
 from vpnctl.routing.nlri import KEY_OF, split
-from vpnctl.routing.session import Session
+from vpnctl.routing.path_ids import PATH_ID_OCTETS, Slots
+from vpnctl.routing.path_ids import split as split_paths
+from vpnctl.routing.session import Session, ToldRoute
 from vpnctl.routing.table import LocRib, Path, TargetGroup
 
 #: Messages, or groups of routes, that are looked at in one step of an image.
@@ -32,10 +35,16 @@ _ANY_NEXT_HOP = bytes(4)
 
 
 class Told:
-    """Which routes a peer was told: ``routes`` has the NLRI of each by family and key."""
+    """Which routes a peer was told: ``routes`` has each by family and place.
 
-    def __init__(self) -> None:
-        self.routes: dict[Family, dict[bytes, bytes]] = {}
+    A place is the key of an NLRI, and in the families ``with_ids`` the path identifier before it.
+    """
+
+    def __init__(self, with_ids: Container[Family] = ()) -> None:
+        self.routes: dict[Family, dict[bytes, ToldRoute]] = {}
+        self._with_ids = with_ids
+        #: Routes share attributes: they are kept once.
+        self._known: dict[bytes, bytes] = {}
 
     def add(self, messages: bytes) -> None:
         """Take in whole messages that the peer was sent, in order."""
@@ -49,13 +58,25 @@ class Told:
     def _take(self, body: bytes) -> None:
         received = update.parse(body)
         if received.unreach is not None and (family := _FAMILY_OF.get(received.unreach[0])):
-            routes, key_of = self.routes.get(family, {}), KEY_OF[family]
-            for nlri in split(family, received.unreach[1]):
-                routes.pop(key_of(nlri), None)
+            routes = self.routes.get(family, {})
+            for place, _ in self._places(family, received.unreach[1]):
+                routes.pop(place, None)
         if received.reach is not None and (family := _FAMILY_OF.get(received.reach[0])):
-            routes, key_of = self.routes.setdefault(family, {}), KEY_OF[family]
-            for nlri in split(family, received.reach[2]):
-                routes[key_of(nlri)] = nlri
+            routes = self.routes.setdefault(family, {})
+            octets = b"".join(received.attributes)
+            attributes = self._known.setdefault(octets, octets) if octets else None
+            next_hop = None if attributes is None else received.reach[1]
+            for place, nlri in self._places(family, received.reach[2]):
+                routes[place] = ToldRoute(nlri, next_hop, attributes)
+
+    def _places(self, family: Family, field: bytes) -> Iterator[tuple[bytes, bytes]]:
+        key_of = KEY_OF[family]
+        if family in self._with_ids:
+            for path_id, nlri in split_paths(family, field):
+                yield path_id + key_of(nlri), path_id + nlri
+        else:
+            for nlri in split(family, field):
+                yield key_of(nlri), nlri
 
 
 def heard_image(session: Session) -> Iterator[bytes]:
@@ -66,16 +87,42 @@ def heard_image(session: Session) -> Iterator[bytes]:
     size = session.kind.message_size
     if session.membership is not None and session.membership.asked:
         yield from _asked(session, sorted(session.membership.asked))
-    for path in list(session.paths.values()):
+    holes: dict[Family, list[bytes]] = {}
+    # Slots are given in order, so the next engine gives each path the one that it has here.
+    for path in sorted(session.paths.values(), key=_slot):
         family, next_hop, attributes = _announced(path)
         room = update.room_for_nlri(size, next_hop, len(attributes))
-        for field in update.chunks(list(path.nlris.values()), room):
+        nlris = list(path.nlris.values())
+        slots = session.slots.get(path.rib.octets)
+        if slots is not None:
+            nlris = list(_with_ids(path, slots, holes.setdefault(path.family, [])))
+        for field in update.chunks(nlris, room):
             head = update.announcing(family, next_hop, field, len(attributes))
             yield head + attributes
+    for of_holes, nlris in holes.items():
+        yield from update.withdraw(of_holes, nlris, size)
     for ended in sorted(session.end_of_rib - {RT_CONSTRAINT}):
         yield update.end_of_rib(ended)
     if RT_CONSTRAINT in session.end_of_rib:
         yield update.end_of_rib(RT_CONSTRAINT)
+
+
+def _slot(path: Path) -> int:
+    return path.slot
+
+
+def _with_ids(path: Path, slots: Slots, holes: list[bytes]) -> Iterator[bytes]:
+    """The NLRI of a path as its PE announced them, with identifiers.
+
+    A free slot before it is filled for as long as the image is read; what fills it is added to
+    ``holes``.
+    """
+    for key, nlri in list(path.nlris.items()):
+        for filler in slots.fillers(key, path.slot):
+            holes.append(filler + nlri)
+            yield filler + nlri
+        if key in path.nlris:
+            yield slots.path_id(key, path.slot) + nlri
 
 
 def _asked(session: Session, nlris: list[bytes]) -> Iterator[bytes]:
@@ -105,12 +152,16 @@ def told_image(session: Session, groups: Iterable[TargetGroup]) -> Iterator[byte
     peer = session.opened.peer
     for group in list(groups):
         if peer in group.verdict.sent and group.family in session.opened.families:
+            ids = group.family in session.opened.paths_sent
             for path in list(group.paths):
-                yield from _named(group.family, list(path.nlris.values()))
+                path_id = path.path_id if ids else b""
+                yield from _named(group.family, [path_id + nlri for nlri in path.nlris.values()])
         yield b""
     for family, waiting in session.backlog.items():
+        octets = PATH_ID_OCTETS if family in session.opened.paths_sent else 0
         # These may be gone from the tables, but the peer has them until it is told so.
-        yield from _named(family, [nlri for nlri in waiting.values() if nlri is not None])
+        told = [place[:octets] + nlri for place, nlri in waiting.items() if nlri is not None]
+        yield from _named(family, told)
 
 
 def _named(family: Family, nlris: list[bytes]) -> Iterator[bytes]:
@@ -128,7 +179,7 @@ def in_steps(messages: Iterator[bytes]) -> Iterator[bytes]:
 
 def superfluous(
     session: Session,
-    told: Mapping[Family, Mapping[bytes, bytes]],
+    told: Mapping[Family, Mapping[bytes, ToldRoute]],
     sight: Sight,
     ribs: Mapping[Family, LocRib],
 ) -> Iterator[bytes]:
@@ -137,9 +188,15 @@ def superfluous(
     for family, routes in told.items():
         if family in families:
             entries = ribs[family].entries
-            gone = [
-                nlri
-                for key, nlri in routes.items()
-                if sight.pick(peer, entries.get(key), family, key) is None
-            ]
+            most = session.opened.paths_sent.get(family)
+            gone = []
+            for place, route in routes.items():
+                if most is None:
+                    has = sight.pick(peer, entries.get(place), family, place) is not None
+                else:
+                    path_id, key = place[:PATH_ID_OCTETS], place[PATH_ID_OCTETS:]
+                    paths = sight.leading(peer, entries.get(key), family, key, most)
+                    has = any(path.path_id == path_id for path in paths)
+                if not has:
+                    gone.append(route.nlri)
             yield from update.withdraw(family, gone, session.kind.message_size)

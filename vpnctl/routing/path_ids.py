@@ -21,6 +21,7 @@ PATH_ID_OCTETS = 4
 SLOTS = 16
 
 _FREE = b""
+_HIGHEST = (1 << 8 * PATH_ID_OCTETS) - 1
 
 
 def split(family: Family, field: bytes) -> list[tuple[bytes, bytes]]:
@@ -83,6 +84,21 @@ class Slots:
             self._taken[key] = tuple(taken)
         else:
             self._taken.pop(key, None)
+
+    def fillers(self, key: bytes, slot: int) -> list[bytes]:
+        """Identifiers that no path has, one for each free slot right before ``slot``.
+
+        Who is told them first gives the path in ``slot`` the same slot.
+        """
+        taken = self._taken.get(key, ())
+        found = []
+        for free in range(min(slot, len(taken)) - 1, -1, -1):
+            if taken[free] != _FREE:
+                break
+            numbers = range(_HIGHEST - free, 0, -SLOTS)
+            unused = (number.to_bytes(PATH_ID_OCTETS, "big") for number in numbers)
+            found.append(next(path_id for path_id in unused if path_id not in taken))
+        return found
 
     def path_id(self, key: bytes, slot: int) -> bytes:
         """What the PE calls the path in a slot that is taken; 4 octets."""

@@ -9,7 +9,9 @@ targets go.  What is changed, and nothing else:
 - to an internal peer LOCAL_PREF is added where there is none, and a reflected route gets
   ORIGINATOR_ID and CLUSTER_LIST (RFC 4456 section 8);
 - to a speaker of two-octet AS numbers AS_PATH and AGGREGATOR are written with their AS4
-  companions (RFC 6793).
+  companions (RFC 6793);
+- to a peer that does not know long-lived stale routes these go with LOCAL_PREF 0 and NO_EXPORT
+  (RFC 9494 section 4.6), if they go there at all.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ from vpnctl.routing.attributes import (
     attribute,
     value_of,
 )
+from vpnctl.routing.communities import LOCAL_PREF_0, NO_EXPORT, add
+from vpnctl.routing.long_lived import is_stale
 
 #: AS_PATHs and pairs of router ids whose writing is remembered.
 _REMEMBERED: Final = 4096
@@ -46,13 +50,14 @@ class Kind(NamedTuple):
     """What kind of peer UPDATEs are written for.
 
     ``message_size``: the most octets of one; ``path_ids``: whether a path identifier stands in
-    front of each NLRI (RFC 7911).
+    front of each NLRI (RFC 7911); ``unmarked``: it does not know what LLGR_STALE means.
     """
 
     external: bool
     asn4: bool
     message_size: int
     path_ids: bool = False
+    unmarked: bool = False
 
 
 class Rendering(NamedTuple):
@@ -163,7 +168,8 @@ def _reflected(attributes: Attributes) -> Rendering | None:
 
 def render(attributes: Attributes, kind: Kind) -> Rendering:
     """The attributes as one kind of peer gets them."""
-    if kind.asn4 and not kind.external and not attributes.origin.external:
+    last_choice = kind.unmarked and is_stale(attributes)
+    if kind.asn4 and not kind.external and not attributes.origin.external and not last_choice:
         plain = _reflected(attributes)
         if plain is not None:
             return plain
@@ -174,6 +180,9 @@ def render(attributes: Attributes, kind: Kind) -> Rendering:
         communities = _transitive_only(communities)
     else:
         _for_internal(attributes, values)
+        if last_choice:
+            values[LOCAL_PREF] = LOCAL_PREF_0
+            add(values, NO_EXPORT)
     if not kind.asn4:
         _to_two_octets(values)
     codes = sorted(values)

@@ -6,10 +6,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 from vpnctl.model import Family, Guard
 from vpnctl.routing.attributes import Origin
 from vpnctl.routing.guard import Account, Ledger
+from vpnctl.routing.long_lived import LongLived
 from vpnctl.routing.membership import Membership
 from vpnctl.routing.path_ids import Slots
 from vpnctl.routing.rendering import Kind
@@ -32,6 +34,7 @@ class Opened:
     forwarding since the last session.
     ``paths_sent`` and ``paths_taken``: families in which path identifiers were agreed on in that
     direction (RFC 7911), and the most paths to one destination there, at most `path_ids.SLOTS`.
+    ``long_lived``: what was agreed on of RFC 9494.
     """
 
     number: int
@@ -53,6 +56,19 @@ class Opened:
     preserved: frozenset[Family] = frozenset()
     paths_sent: Mapping[Family, int] = field(default_factory=dict)
     paths_taken: Mapping[Family, int] = field(default_factory=dict)
+    long_lived: LongLived = field(default_factory=LongLived)
+
+
+class ToldRoute(NamedTuple):
+    """A route as a peer was told it.
+
+    ``nlri``: with its path identifier, where there are such; ``next_hop`` and ``attributes``: as
+    they stood in the UPDATE, None where only the NLRI is known.
+    """
+
+    nlri: bytes
+    next_hop: bytes | None
+    attributes: bytes | None
 
 
 @dataclass(slots=True)
@@ -101,6 +117,8 @@ class Session:
     ``outbox``: whole messages on their way to the `Output`, one or more in each item;
     ``sent_octets`` and ``updates_sent`` count them already.
     ``loading``: families whose first full table is not all sent.
+    ``known``: what the peer was told by another engine, by family and place; of that its first
+    full table has only what it is to have otherwise.
     """
 
     __slots__ = (
@@ -110,6 +128,7 @@ class Session:
         "end_of_rib",
         "jobs",
         "kind",
+        "known",
         "last_error",
         "ledger",
         "loading",
@@ -135,7 +154,8 @@ class Session:
     def __init__(self, opened: Opened) -> None:
         external = opened.peer_asn != opened.local_asn
         self.opened = opened
-        self.kind = Kind(external, opened.asn4, opened.message_size)
+        unmarked = opened.long_lived.despite and not opened.long_lived.understood
+        self.kind = Kind(external, opened.asn4, opened.message_size, unmarked=unmarked)
         self.slots = {family.octets: Slots(most) for family, most in opened.paths_taken.items()}
         self.origin = Origin(
             external=external,
@@ -143,6 +163,7 @@ class Session:
             local_asn=opened.local_asn,
             router_id=opened.router_id,
             peer_router_id=opened.peer_router_id,
+            long_lived=opened.long_lived.offered,
         )
         self.negotiated = frozenset(family.octets for family in opened.families)
         self.paths: dict[bytes, Path] = {}
@@ -160,6 +181,7 @@ class Session:
         self.jobs: deque[FullTable] = deque()
         self.loading: set[Family] = set(opened.families)
         self.end_of_rib: set[Family] = set()
+        self.known: dict[Family, dict[bytes, ToldRoute]] = {}
         self.outbox: list[bytes] = []
         self.working = False
         self.sent_octets = 0

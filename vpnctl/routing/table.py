@@ -16,31 +16,46 @@ tuple of them; which one a peer gets depends on what that peer may hear, so it i
 from __future__ import annotations
 
 from collections.abc import Collection
+from zlib import crc32
 
 from vpnctl.model import Family
 from vpnctl.model.community import ES_IMPORT
 from vpnctl.model.family import SESSION_FAMILIES
 from vpnctl.routing.attributes import Attributes
+from vpnctl.routing.audience import Audience
 from vpnctl.routing.guard import Account
-from vpnctl.routing.membership import Membership, restricted
+from vpnctl.routing.long_lived import is_stale
 from vpnctl.routing.nlri import KEY_OF
 from vpnctl.routing.path_ids import PATH_ID_OCTETS, SLOTS
 from vpnctl.routing.rewrite import Rules, Verdict, rewrite
 
 _NO_TARGETS: frozenset[bytes] = frozenset()
 
+#: Numbers that PEs may have, so that a path identifier has room for each PE's slots.
+_NUMBERS = ((1 << 8 * PATH_ID_OCTETS) - 1) // SLOTS
+
 
 class TargetGroup:
     """Paths of one PE and family with the same route targets, and what the rules say of them.
 
-    ``allowed``: the verdict of the rules; ``verdict``: without the PEs that did not ask for such
-    routes, where a group is ``constrained`` by what PEs ask for (RFC 4684).  ``number``: the PE's,
-    which no other has.
+    ``allowed``: the verdict of the rules; ``verdict``: without the PEs that do not take such
+    routes, where a group is ``constrained`` by that (see `vpnctl.routing.audience`).  ``stale``:
+    its paths are long-lived stale (RFC 9494).  ``number``: the PE's, which no other has.
     """
 
     constrained = True
 
-    __slots__ = ("allowed", "family", "identity", "number", "paths", "peer", "targets", "verdict")
+    __slots__ = (
+        "allowed",
+        "family",
+        "identity",
+        "number",
+        "paths",
+        "peer",
+        "stale",
+        "targets",
+        "verdict",
+    )
 
     def __init__(
         self,
@@ -49,14 +64,23 @@ class TargetGroup:
         targets: frozenset[bytes],
         verdict: Verdict,
         number: int = 0,
+        *,
+        stale: bool = False,
     ) -> None:
         self.peer = peer
         self.number = number
         self.family = family
         self.targets = targets
-        self.identity = peer, family.name, targets
+        self.stale = stale
+        self.identity = _identity(peer, family, targets, stale)
         self.allowed = self.verdict = verdict
         self.paths: set[Path] = set()
+
+
+def _identity(
+    peer: str, family: Family, targets: frozenset[bytes], stale: bool
+) -> tuple[str, str, frozenset[bytes]]:
+    return peer, f"{family.name} stale" if stale else family.name, targets
 
 
 class Path:
@@ -65,7 +89,8 @@ class Path:
     ``identity``: AFI, SAFI, next hop and attributes as received; ``nlris``: key -> NLRI as
     received.  ``peer_address`` breaks ties (packed, 4 or 16 octets); ``account`` counts the
     routes of the session and family.  ``heard``: the attributes as the PE announced them, which
-    ``attributes`` may make less of.  ``slot``: see `vpnctl.routing.path_ids`.
+    ``attributes`` may make less of.  ``slot``: see `vpnctl.routing.path_ids`.  ``outlived``: the
+    PE has been away for longer than a graceful restart may take (RFC 9494).
     """
 
     __slots__ = (
@@ -76,6 +101,7 @@ class Path:
         "identity",
         "next_hop",
         "nlris",
+        "outlived",
         "peer",
         "peer_address",
         "rib",
@@ -103,6 +129,7 @@ class Path:
         self.identity = identity
         self.attributes = self.heard = attributes
         self.nlris: dict[bytes, bytes] = {}
+        self.outlived = False
 
     @property
     def family(self) -> Family:
@@ -202,10 +229,10 @@ def _index(target: bytes) -> bytes:
 class Tables:
     """The rules, the Loc-RIBs and the groups of all families.
 
-    ``interests``: what the PEs asked for that negotiated RFC 4684, by name.
+    ``audience``: what PEs take; ``stale``: the groups whose paths are long-lived stale.
     """
 
-    __slots__ = ("_by_target", "_numbers", "groups", "interests", "ribs", "rules")
+    __slots__ = ("_by_target", "_numbers", "audience", "groups", "ribs", "rules", "stale")
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -213,7 +240,8 @@ class Tables:
             family: LocRib(family) for family in SESSION_FAMILIES.values()
         }
         self.groups: dict[tuple[str, str, frozenset[bytes]], TargetGroup] = {}
-        self.interests: dict[str, Membership] = {}
+        self.stale: set[TargetGroup] = set()
+        self.audience = Audience()
         self._by_target: dict[bytes, set[TargetGroup]] = {}
         self._numbers: dict[str, int] = {}
 
@@ -234,18 +262,32 @@ class Tables:
     ) -> Path:
         """A path without routes, in its group; a route in a loop speaks for no target."""
         targets = _NO_TARGETS if attributes.loop else attributes.targets
-        group = self.groups.get((peer, rib.family.name, targets))
+        stale = is_stale(attributes)
+        group = self.groups.get(_identity(peer, rib.family, targets, stale))
         if group is None:
             verdict = rewrite(self.rules, peer, rib.family, targets)
-            number = self._numbers.setdefault(peer, len(self._numbers))
-            group = TargetGroup(peer, rib.family, targets, verdict, number)
-            group.verdict = restricted(verdict, self.interests)
+            number = self._number_of(peer)
+            group = TargetGroup(peer, rib.family, targets, verdict, number, stale=stale)
+            group.verdict = self.audience.of(verdict, stale=stale)
             self.groups[group.identity] = group
+            if stale:
+                self.stale.add(group)
             for target in targets:
                 self._by_target.setdefault(_index(target), set()).add(group)
         path = Path(group, rib, peer_address, next_hop, identity, attributes, account, slot)
         group.paths.add(path)
         return path
+
+    def _number_of(self, peer: str) -> int:
+        """A PE's number: made of its name, so that every controller gives it the same."""
+        number = self._numbers.get(peer)
+        if number is None:
+            number = crc32(peer.encode()) % _NUMBERS
+            taken = set(self._numbers.values())
+            while number in taken:
+                number = (number + 1) % _NUMBERS
+            self._numbers[peer] = number
+        return number
 
     def path_beside(self, path: Path, identity: bytes, attributes: Attributes) -> Path:
         """A path without routes that differs from one of the same PE in neither targets nor loop.
@@ -253,8 +295,8 @@ class Tables:
         ``path`` may have been dropped in the meantime.
         """
         group = path.group
-        if not group.paths:
-            # The group went with its last path.
+        if not group.paths or group.stale != is_stale(attributes):
+            # The group went with its last path, or another one is meant.
             return self.new_path(
                 path.peer,
                 path.peer_address,
@@ -283,6 +325,7 @@ class Tables:
         if group.paths:
             return
         self.groups.pop(group.identity, None)
+        self.stale.discard(group)
         for target in group.targets:
             left = self._by_target.get(_index(target))
             if left is not None:

@@ -5,98 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from immutables import Map
-
 from vpnctl.errors import PolicyError
-from vpnctl.model import (
-    Allocation,
-    Endpoint,
-    Place,
-    RouteDistinguisher,
-    RouteTarget,
-    Ruleset,
-    Service,
-    Vpn,
-)
-from vpnctl.model.tags import tags
-from vpnctl.ruleset import connectivity
+from vpnctl.model import Allocation, Place, Ruleset, Vpn
 from vpnctl.ruleset.allocation import Register, allocate
-from vpnctl.ruleset.claims import ROUTE_TARGET, VNI, Claims
 from vpnctl.ruleset.document import DocumentError, parse
-from vpnctl.ruleset.draft import Draft, Extranet, Member, draft, name_in
-from vpnctl.ruleset.mistake import Mistake, choices, suggestion
+from vpnctl.ruleset.draft import Draft, draft, name_in
+from vpnctl.ruleset.joined import mistakes_of_joining
+from vpnctl.ruleset.mistake import Mistake
 from vpnctl.ruleset.network import NETWORK_FILES, NetworkView, is_network, read_network
-from vpnctl.ruleset.network_file import OWN_VNI_ONLY
-from vpnctl.ruleset.numbers import vlan_space
 from vpnctl.ruleset.reading import read
+from vpnctl.ruleset.resolving import resolve
+from vpnctl.ruleset.state import Entry, State
 from vpnctl.ruleset.vpn_file import VpnFile
 
 #: Mistakes that are reported at once: a file of garbage has one in every line.
 MOST_MISTAKES = 1000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Entry:
-    """A VPN's file: its bytes, and the draft made of them."""
-
-    content: bytes
-    draft: Draft
-
-
-@dataclass(slots=True, eq=False)
-class _State:
-    """What a load leaves for the next one.  Never changed once its load is over."""
-
-    view: NetworkView
-    network_content: bytes
-    entries: Map[str, _Entry] = field(default_factory=Map)
-    #: Of the VPNs' files, by name of the VPN.
-    paths: Map[str, str] = field(default_factory=Map)
-    #: By VPN, the paths of the files that declare an extranet with it.
-    declarers: Map[str, frozenset[str]] = field(default_factory=Map)
-    claims: Claims = field(default_factory=Claims)
-    register: Register = field(default_factory=Register)
-    vpns: dict[str, Vpn] = field(default_factory=dict)
-    #: Mistakes of the network file; none once the load is over.
-    mistakes: tuple[Mistake, ...] = ()
-    #: Whether the register agrees with the VPNs.
-    begun: bool = False
-
-    def copy(self) -> _State:
-        return _State(
-            self.view,
-            self.network_content,
-            self.entries,
-            self.paths,
-            self.declarers,
-            self.claims.copy(),
-            self.register.copy(),
-            self.vpns.copy(),
-            begun=self.begun,
-        )
-
-    def enter(self, path: str, entry: _Entry) -> None:
-        self.entries = self.entries.set(path, entry)
-        for name in entry.draft.partners:
-            declarers = self.declarers.get(name, frozenset()) | {path}
-            self.declarers = self.declarers.set(name, declarers)
-
-    def take_out(self, path: str) -> Draft:
-        former = self.entries[path].draft
-        self.entries = self.entries.delete(path)
-        self.paths = self.paths.delete(former.name)
-        for name in former.partners:
-            declarers = self.declarers[name] - {path}
-            if declarers:
-                self.declarers = self.declarers.set(name, declarers)
-            else:
-                self.declarers = self.declarers.delete(name)
-        self.claims.remove(former.claims)
-        return former
-
-    def declared_with(self, name: str) -> list[Draft]:
-        """The drafts whose files declare an extranet with a VPN, in the order of files."""
-        return [self.entries[path].draft for path in sorted(self.declarers.get(name, ()))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +34,7 @@ class Compiled:
 
     ruleset: Ruleset
     allocations: frozenset[Allocation]
-    _state: _State = field(repr=False, compare=False)
+    _state: State = field(repr=False, compare=False)
     since: Ruleset | None = field(default=None, repr=False, compare=False)
     differing: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
@@ -168,7 +91,7 @@ def policy_error(mistakes: Iterable[Mistake]) -> PolicyError:
     )
 
 
-def _begin(files: Mapping[str, bytes], allocations: Iterable[Allocation]) -> _State:
+def _begin(files: Mapping[str, bytes], allocations: Iterable[Allocation]) -> State:
     """A state that knows the network and no VPN yet.
 
     Raises `PolicyError` where there is no network to check VPNs against.
@@ -187,7 +110,7 @@ def _begin(files: Mapping[str, bytes], allocations: Iterable[Allocation]) -> _St
     view, mistakes = read_network(path, files[path])
     if view is None:
         raise policy_error([*mistakes, *_shapes(files)])
-    return _State(view, files[path], register=Register(allocations), mistakes=tuple(mistakes))
+    return State(view, files[path], register=Register(allocations), mistakes=tuple(mistakes))
 
 
 def _shapes(files: Mapping[str, bytes]) -> Iterable[Mistake]:
@@ -206,7 +129,7 @@ class _Loading:
     def __init__(
         self,
         files: Mapping[str, bytes],
-        state: _State,
+        state: State,
         former: Ruleset | None,
         paths: Collection[str] | None,
     ) -> None:
@@ -225,14 +148,16 @@ class _Loading:
         #: By path, what was taken out.
         self._out: dict[str, Draft] = {}
         self._in: list[Draft] = []
+        #: The numbers that the previous load's endpoints have, where this one goes on from it.
+        self._numbers = state.register.allocations() if state.begun else None
 
     def run(self) -> Compiled:
         changed = self._take_out()
         for path in sorted(changed):
             self._bring_in(path)
         dirty = self._dirty()
-        self._check_extranets(dirty)
-        self._check_redirects(dirty)
+        unsaid = None if self._nameless else self._broken
+        self._mistakes += mistakes_of_joining(dirty, self._state, unsaid)
         self._stop_on_mistakes()
         self._allocate(dirty)
         self._stop_on_mistakes()
@@ -302,7 +227,7 @@ class _Loading:
             )
             return
         state.paths = state.paths.set(new.name, path)
-        state.enter(path, _Entry(content, new))
+        state.enter(path, Entry(content, new))
         self._mistakes += state.claims.add(new.claims)
         self._touched.add(new.name)
         self._in.append(new)
@@ -331,83 +256,6 @@ class _Loading:
             if owner is not None:
                 yield owner.split("/", 1)[0]
 
-    def _check_extranets(self, dirty: Iterable[Draft]) -> None:
-        for one in dirty:
-            for extranet in one.extranets:
-                other = self._draft(extranet.to)
-                if other is not None:
-                    self._check_services(one, extranet, other)
-                elif not self._nameless and extranet.to not in self._broken:
-                    self._mistakes.append(
-                        Mistake(
-                            extranet.place,
-                            extranet.path,
-                            f"no VPN is called {extranet.to!r}"
-                            + suggestion(extranet.to, self._state.paths),
-                            choices(self._state.paths, "VPNs"),
-                        )
-                    )
-
-    def _check_services(self, one: Draft, extranet: Extranet, other: Draft) -> None:
-        if not one.service.families & other.service.families:
-            self._mistakes.append(
-                Mistake(
-                    extranet.place,
-                    extranet.path,
-                    f"{other.name} is {_article(other.service.value)} ({other.place}), whose "
-                    f"routes mean nothing to {_article(one.service.value)}",
-                    "join VPNs of one service, or an evpn and an l3vpn",
-                )
-            )
-        if one.service is other.service is Service.EVPN:
-            self._check_vnis(one, extranet, other)
-
-    def _check_vnis(self, one: Draft, extranet: Extranet, other: Draft) -> None:
-        """Each VPN has a VNI of its own, and some routers send with no other than theirs."""
-        pes = self._state.view.network.pes
-        joined = [member for member in one.members if member.site in extranet.sites]
-        present = {pe for member in (*joined, *other.members) for pe in member.pes}
-        unable = sorted(name for name in present if pes[name].platform in OWN_VNI_ONLY)
-        if unable:
-            self._mistakes.append(
-                Mistake(
-                    extranet.place,
-                    extranet.path,
-                    f"nothing would arrive between {one.name} and {other.name} ({other.place}): "
-                    f"each has a VNI of its own, and FRR ({', '.join(unable)}) sends with no other",
-                    "make them one VPN with `links`, or join them as l3vpn",
-                )
-            )
-
-    def _check_redirects(self, dirty: Iterable[Draft]) -> None:
-        """Packets may be forwarded only in a VPN that is joined with theirs, and is there."""
-        for one in dirty:
-            for redirect in one.access.redirects:
-                other = self._draft(redirect.to)
-                if other is None:
-                    if not self._nameless and redirect.to not in self._broken:
-                        message = f"no VPN is called {redirect.to!r}" + suggestion(
-                            redirect.to, self._state.paths
-                        )
-                        hint = choices(self._state.paths, "VPNs")
-                        self._mistakes.append(Mistake(redirect.place, redirect.path, message, hint))
-                    continue
-                if other.name not in one.partners and one.name not in other.partners:
-                    message = f"there is no extranet with {other.name} ({other.place})"
-                    hint = f"write `extranet: [{{to: {other.name}}}]`, if the two may be joined"
-                    self._mistakes.append(Mistake(redirect.place, redirect.path, message, hint))
-                    continue
-                there = {pe for member in other.members for pe in member.pes}
-                for pe in redirect.pes:
-                    if pe not in there:
-                        message = f"{other.name} ({other.place}) is not at {pe}"
-                        hint = "name sites with `at` where it is, or extend it"
-                        self._mistakes.append(Mistake(redirect.place, redirect.path, message, hint))
-
-    def _draft(self, name: str) -> Draft | None:
-        path = self._state.paths.get(name)
-        return None if path is None else self._state.entries[path].draft
-
     # -- numbers and links --
 
     def _allocate(self, dirty: list[Draft]) -> None:
@@ -431,9 +279,13 @@ class _Loading:
             if name not in state.paths:
                 state.vpns.pop(name, None)
         grown = False
+        # The same object as long as no number changed.
+        same_numbers = state.register.allocations() is self._numbers
+        new = {one.name for one in self._in}
         for one in dirty:
             before = former.get(one.name)
-            vpn = self._vpn(one, state.declared_with(one.name), before)
+            same = same_numbers and one.name not in new
+            vpn = resolve(one, state, before, same_endpoints=same)
             grown |= one.name not in state.vpns
             state.vpns[one.name] = before if before == vpn else vpn
         if grown:
@@ -451,78 +303,3 @@ class _Loading:
             self._former,
             frozenset(differing),
         )
-
-    def _vpn(self, one: Draft, declarers: Iterable[Draft], before: Vpn | None) -> Vpn:
-        added: set[connectivity.Link] = set()
-        others = set()
-        for extranet in one.extranets:
-            other = self._draft(extranet.to)
-            assert other is not None
-            others.add(other.name)
-            if extranet.sends:
-                added |= connectivity.crossing(one.nodes(extranet.sites), other.nodes())
-        for other in declarers:
-            others.add(other.name)
-            for extranet in other.extranets:
-                if extranet.to == one.name and extranet.hears:
-                    added |= connectivity.crossing(one.nodes(), other.nodes(extranet.sites))
-        vni = self._number(VNI, one.name) if one.vni is None else one.vni
-        endpoints = tuple(
-            self._endpoint(one, member, pe, vni) for member in one.members for pe in member.pes
-        )
-        return Vpn(
-            name=one.name,
-            service=one.service,
-            topology=one.topology,
-            # What did not change stays the same object: whoever comes after need not look into it.
-            endpoints=before.endpoints if before and before.endpoints == endpoints else endpoints,
-            links=one.links | added if added else one.links,
-            place=one.place,
-            extranets=frozenset(others),
-            access=one.access.rules,
-        )
-
-    def _endpoint(self, one: Draft, member: Member, pe_name: str, vni: int | None) -> Endpoint:
-        view = self._state.view
-        of_site = f"{one.name}/{member.site}"
-        of_endpoint = f"{of_site}/{pe_name}"
-        pe = view.network.pes[pe_name]
-        export, import_ = member.export_targets, member.import_targets
-        if not export:
-            number = self._number(ROUTE_TARGET, of_site)
-            assert number is not None
-            export = import_ = (RouteTarget(view.route_targets.octets(number)),)
-        rd = member.rds.get(pe_name)
-        if rd is None:
-            number = self._number(view.rds[pe_name].name, of_endpoint)
-            assert number is not None
-            rd = RouteDistinguisher(view.rds[pe_name].octets(number))
-        ve_id, vlan = member.ve_ids.get(pe_name), member.vlan
-        if ve_id is None:
-            ve_id = self._number(f"ve-id/{one.name}", of_endpoint)
-        if vlan is None:
-            vlan = self._number(vlan_space(pe), of_site)
-        outer, inner = (None, None) if vlan is None else tags(vlan)
-        return Endpoint(
-            vpn=one.name,
-            site=member.site,
-            pe=pe_name,
-            service=one.service,
-            rd=rd,
-            export_targets=export,
-            import_targets=import_,
-            ve_id=ve_id,
-            vlan=outer,
-            vni=vni,
-            place=member.place,
-            inner_vlan=inner,
-        )
-
-    def _number(self, pool: str, owner: str) -> int | None:
-        """The number that is allocated to the owner; a released one is not."""
-        register = self._state.register
-        return None if register.released(pool, owner) else register.number(pool, owner)
-
-
-def _article(service: str) -> str:
-    return f"{'an' if service[0] in 'el' else 'a'} {service}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from vpnctl.model import Frr, Netconf, Timeouts
 from vpnctl.ruleset.mistake import quote
@@ -108,14 +109,22 @@ class _LoginEntry(Shape):
     @model_validator(mode="before")
     @classmethod
     def _no_secret(cls, value: object) -> object:
-        for name in value if isinstance(value, dict) else ():
-            if name in _SECRETS:
-                raise mistake(
-                    f"a {name} does not belong in a policy",
-                    "take it out, give the router another one, and log in with a `key` or the SSH "
-                    "agent",
-                )
+        # At the key: the reader takes that out, and goes on with what is beside it.
+        found: list[InitErrorDetails] = [
+            {"type": _no_place_for(name), "loc": (name,), "input": ""}
+            for name in (value if isinstance(value, dict) else ())
+            if name in _SECRETS
+        ]
+        if found:
+            raise ValidationError.from_exception_data(cls.__name__, found)
         return value
+
+
+def _no_place_for(name: str) -> PydanticCustomError:
+    return mistake(
+        f"a {name} does not belong in a policy",
+        "take it out, give the router another one, and log in with a `key` or the SSH agent",
+    )
 
 
 class NetconfEntry(_LoginEntry):

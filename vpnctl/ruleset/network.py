@@ -26,7 +26,7 @@ from vpnctl.ruleset.claims import RD, ROUTE_TARGET, VNI
 from vpnctl.ruleset.document import DocumentError, parse, parse_text
 from vpnctl.ruleset.guard import guard_of
 from vpnctl.ruleset.mistake import Mistake, choices, suggestion
-from vpnctl.ruleset.network_file import PLATFORMS, NetworkFile, PeEntry
+from vpnctl.ruleset.network_file import PLATFORMS, ControllerEntry, NetworkFile, PeEntry
 from vpnctl.ruleset.reading import Reading, read
 from vpnctl.ruleset.values import MAX_VLAN
 
@@ -159,6 +159,8 @@ def _pes(
             add_path=_add_path(reading, name, entry, families, mistakes),
             flow_routes=_flow_routes(reading, name, entry, families, mistakes),
             graceful_restart=entry.graceful_restart,
+            long_lived_graceful_restart=entry.long_lived_graceful_restart,
+            stale_routes=_stale_routes(reading, name, entry, controller, mistakes),
             guard=guard_of(entry.guard, controller.guard, name, entry.address),
             netconf=None if entry.netconf is None else entry.netconf.model,
             frr=None if entry.frr is None else entry.frr.model,
@@ -166,6 +168,20 @@ def _pes(
             place=reading.place("pes", name),
         )
     return pes
+
+
+def _stale_routes(
+    reading: Reading[NetworkFile],
+    name: str,
+    entry: PeEntry,
+    controller: ControllerEntry,
+    mistakes: list[Mistake],
+) -> bool:
+    if entry.stale_routes and entry.asn not in (None, controller.asn):
+        message = f"{name} is of AS {entry.asn}, and LOCAL_PREF 0 would not get there"
+        hint = "leave it out; a PE of another AS is sent such routes if it offers to take them"
+        mistakes.append(reading.mistake(("pes", name, "stale_routes"), message, hint))
+    return entry.stale_routes
 
 
 def _add_path(

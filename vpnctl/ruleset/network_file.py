@@ -20,6 +20,7 @@ from vpnctl.ruleset.values import (
     HoldTime,
     Interface,
     ListenAddress,
+    LongLivedTime,
     Name,
     OuterVlanRange,
     PathsCount,
@@ -199,6 +200,19 @@ class PeEntry(Shape):
         description="Offer graceful restart (RFC 4724): when the PE restarts, or the controller, "
         "routes stay for so many seconds; 0: they go at once.",
         examples=[60],
+    )
+    long_lived_graceful_restart: LongLivedTime = Field(
+        0,
+        description="Offer long-lived graceful restart (RFC 9494): a PE, or the controller, that "
+        "is away for longer than `graceful_restart` leaves its routes as everybody's last choice "
+        "for so many seconds more; 0: they go.",
+        examples=[86400],
+    )
+    stale_routes: Flag = Field(
+        False,
+        description="Send the PE such routes although it does not offer that itself: with "
+        "LOCAL_PREF 0 and NO_EXPORT (RFC 9494, section 4.6).  For iBGP alone.",
+        examples=[True],
     )
     add_path: AddPathEntry | None = Field(
         None,

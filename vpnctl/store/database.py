@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from vpnctl.errors import StoreError
-from vpnctl.store.failures import from_system
+from vpnctl.store.failures import as_sqlalchemy, from_system
 
 #: Key of the advisory lock, which PostgreSQL keeps per database: "vpnctl" in ASCII.
 ADVISORY_LOCK = int.from_bytes(b"vpnctl", "big")
@@ -75,15 +75,30 @@ class Database:
             with self.engine.begin() as connection:
                 yield connection
             return
-        # A file does not go away, so its connection is kept at hand.
+        # A file does not go away, so its connection is kept at hand.  It is the driver that begins
+        # and commits: to have SQLAlchemy do it takes longer than to write a revision's rows.
         if self._connection is None:
             self._connection = self.engine.connect()
+        connection, driver = self._connection, _driver(self._connection)
         try:
-            with self._connection.begin():
-                yield self._connection
+            self._drive(driver, "BEGIN")
+            yield connection
+            if connection.in_transaction():
+                connection.commit()  # SQLAlchemy had its part in it, see `_begin_sqlite`
+            else:
+                self._drive(driver, "COMMIT")
         except BaseException:
+            with suppress(sqlite3.Error):
+                driver.rollback()
             self._let_go()
             raise
+
+    def _drive(self, driver: sqlite3.Connection, sql: str) -> None:
+        """Have the driver do something; raises what SQLAlchemy would raise."""
+        try:
+            driver.execute(sql)
+        except sqlite3.Error as error:
+            raise as_sqlalchemy(error, sql, self.engine.dialect) from error
 
     def make_room(self) -> None:
         """Let the next commit overwrite SQLite's log instead of making it longer.
@@ -93,8 +108,7 @@ class Database:
         do the same later, in the middle of a commit.  What prevents it is told by the commits.
         """
         if self._connection is not None:
-            driver = self._connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
+            driver = _driver(self._connection)
             with suppress(sqlite3.Error):
                 driver.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
 
@@ -214,10 +228,17 @@ class Database:
             self._lock = None
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def _driver(connection: Connection) -> sqlite3.Connection:
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
-    driver.execute("BEGIN")
+    return driver
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """SQLAlchemy begins; what the driver has begun already goes on as SQLAlchemy's."""
+    driver = _driver(connection)
+    if not driver.in_transaction:
+        driver.execute("BEGIN")
 
 
 def _parse(url: str) -> URL:

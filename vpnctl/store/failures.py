@@ -6,6 +6,7 @@ import errno
 import sqlite3
 from collections.abc import Callable
 
+from sqlalchemy import Dialect
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from vpnctl.errors import StoreError
@@ -78,6 +79,13 @@ _BY_ERRNO = {
 }
 
 Redact = Callable[[str], str]
+
+
+def as_sqlalchemy(error: sqlite3.Error, sql: str, dialect: Dialect) -> BaseException:
+    """What SQLAlchemy would have raised; contents of policy files stay out of messages."""
+    return DBAPIError.instance(
+        sql, None, error, sqlite3.Error, hide_parameters=True, dialect=dialect
+    )
 
 
 def from_database(error: SQLAlchemyError, doing: str, where: str, redact: Redact) -> StoreError:

@@ -13,7 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
+
+from vpnctl.store.failures import as_sqlalchemy
 
 _Converter = Callable[[Any], Any]
 
@@ -47,10 +48,7 @@ class Rows:
             for row in rows:
                 driver.execute(self._sql, self._values(row))
         except sqlite3.Error as error:
-            # As SQLAlchemy would have raised it; contents of policy files stay out of messages.
-            raise DBAPIError.instance(
-                self._sql, None, error, sqlite3.Error, hide_parameters=True, dialect=dialect
-            ) from error
+            raise as_sqlalchemy(error, self._sql, dialect) from error
 
     def _values(self, row: Mapping[str, object]) -> list[object]:
         return [

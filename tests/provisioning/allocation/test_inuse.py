@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.provisioning.rendering.network import ROUTERS, intent, profiles
 from vpnctl.model import InUse, RouteDistinguisher, RouteTarget
-from vpnctl.provisioning.inuse import in_use
+from vpnctl.provisioning.inuse import in_use, wildcards
+from vpnctl.provisioning.numbers import Taking, clashes
 from vpnctl.provisioning.profile import Profile
 from vpnctl.provisioning.rendering import render
 
@@ -178,3 +179,74 @@ def test_whatever_a_router_shows_is_a_number_or_passed_over(text: str) -> None:
 def test_an_empty_router_uses_nothing() -> None:
     assert found("junos-mx", "<data/>") == []
     assert found("frr-evpn", "") == []
+
+
+WILD = """\
+<configuration>
+  <policy-options>
+    <community><name>all</name><members>target:65000:*</members></community>
+    <community><name>tens</name><members>target:65000:1..</members></community>
+    <community><name>exact</name><members>target:10.0.0.1:7</members></community>
+    <community><name>hard</name><members>target:(65000|65001):[0-9]+</members></community>
+    <community><name>ours</name><members>target:6*:7</members></community>
+  </policy-options>
+</configuration>
+"""
+
+
+def test_what_stands_for_many_targets_is_known_by_what_it_means() -> None:
+    ours = "/configuration/policy-options/community[name='ours']"
+    found = wildcards(profiles().platforms["junos-mx"].profile, WILD, (ours,))
+    assert [where for where, _ in found] == [
+        "/policy-options/community[name='all']",
+        "/policy-options/community[name='tens']",
+    ]
+    every, tens = (pattern for _, pattern in found)
+    assert every.fullmatch("65000:1")
+    assert not every.fullmatch("65001:1")
+    assert tens.fullmatch("65000:123")
+    assert not tens.fullmatch("65000:1234")
+    frr = "router bgp 1\n address-family l2vpn evpn\n  route-target import *:100\n"
+    ((_, pattern),) = wildcards(profiles().platforms["frr-evpn"].profile, frr)
+    assert pattern.fullmatch("65000:100")
+
+
+def test_targets_stand_in_other_places_than_instances_too() -> None:
+    text = (
+        "<configuration><switch-options><vrf-target><community>target:1:1</community></vrf-target>"
+        "</switch-options><protocols><evpn><vni-options><vni><name>7</name><vrf-target><export>"
+        "target:1:2</export></vrf-target></vni></vni-options></evpn></protocols></configuration>"
+    )
+    assert found("junos-evpn", text) == [("route-target", "1:1"), ("route-target", "1:2")]
+
+
+@given(st.text("0123456789:.*+[]()", max_size=50), st.integers(0, 65535))
+def test_no_pattern_of_a_router_takes_long(text: str, number: int) -> None:
+    document = WILD.replace("65000:*", text)
+    for _, pattern in wildcards(profiles().platforms["junos-mx"].profile, document):
+        pattern.fullmatch(f"65000:{number}")
+
+
+def test_who_has_a_number_of_ours_is_found_but_not_what_is_ours() -> None:
+    profile = profiles().platforms["junos-mx"].profile
+    ours = (
+        "/configuration/logical-systems[name='vpnctl']/routing-instances/instance[name='E1_cloud1']"
+    )
+    wanted = (
+        InUse("route-target", "65000:150", "E1 at cloud1"),
+        InUse("rd", "10.0.0.1:1", "E1 at cloud1"),
+        InUse("vlan", "5", "E1 at cloud1", "ge-0/0/1"),
+        InUse("vlan", "214", "E1 at cloud1", "ge-0/0/1"),
+        InUse("ve-id", "3", "E1 at cloud1", targets=("65000:150",)),
+        InUse("ve-id", "3", "E2 at cloud1", targets=("65000:151",)),
+    )
+    taken = clashes(Taking(wanted, profile), JUNOS, (ours,))
+    assert [(one.ours.kind, one.ours.value, one.ours.where) for one in taken] == [
+        ("route-target", "65000:150", "E1 at cloud1"),
+        ("ve-id", "3", "E1 at cloud1"),
+        ("vlan", "214", "E1 at cloud1"),
+    ]
+    assert str(taken[0]) == (
+        "route target 65000:150, which is for E1 at cloud1, is in use in"
+        " /policy-options/community[name='blue']"
+    )

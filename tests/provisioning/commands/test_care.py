@@ -93,6 +93,7 @@ async def test_the_doctor_finds_a_healthy_router_healthy(beds: Beds) -> None:
         "rights": True,
         "candidate": True,
         "capabilities": True,
+        "numbers": True,
         "BGP session": False,  # nobody is there who would hold it
     }
 
@@ -173,3 +174,14 @@ async def test_an_adopted_routers_numbers_are_not_given_to_anybody(beds: Beds) -
     # Its own configuration stays, and what is ours is not taken for its own.
     again = await bed.running.adopt("pe-c1", author="ada")
     assert again == adoption
+
+
+async def test_a_router_without_its_last_endpoint_has_not_drifted(beds: Beds) -> None:
+    bed = beds(1)
+    await bed.start()
+    (fixed,) = await bed.running.drift(fix=True)  # its session with the controller
+    assert fixed.fixed
+    await bed.change("extend")
+    await bed.change("retract")
+    assert [one.diff for one in await bed.running.drift(fix=False)] == [""]
+    assert not any("routing-instances" in line for line in bed.routers["pe-c1"].running)

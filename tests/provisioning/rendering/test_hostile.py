@@ -108,6 +108,9 @@ def test_in_a_text_format_a_value_is_one_plain_word(name: str) -> None:
         ("{{ router.__init__.__globals__ }}", "mine/t.j2:1: .*unsafe"),
         ("{{ endpoints.append(1) }}", "mine/t.j2:1: "),
         ("{% for n in range(1000000000) %}{% endfor %}", "mine/t.j2:1: .*Range too big"),
+        ("a\n{{ 'a' * 10000000000 }}", "mine/t.j2:2: a repetition to more than 65536"),
+        ("a\n{% set x = 100000 * [router] %}", "mine/t.j2:2: a repetition to more than 65536"),
+        ("a\n{{ 10 ** 1000000000 }}", r"mine/t.j2:2: there is no \*\* in"),
     ],
 )
 def test_a_template_that_is_wrong_is_told_by_file_and_line(template: str, message: str) -> None:

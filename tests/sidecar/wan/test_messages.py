@@ -17,6 +17,7 @@ from vpnctl.sidecar.wan.messages import (
     SOURCE_SAYS,
     Check,
     End,
+    Given,
     Kind,
     Message,
     MessageReader,
@@ -33,7 +34,11 @@ FROM_SOURCE = st.one_of(
     st.builds(Payload, st.binary(max_size=LIMIT)),
     st.builds(Check, st.integers(0, 2**64 - 1), st.binary(min_size=16, max_size=16)),
 )
-FROM_DESTINATION = st.one_of(st.builds(Return, st.binary(max_size=LIMIT)), st.just(ReturnEnd()))
+FROM_DESTINATION = st.one_of(
+    st.builds(Return, st.binary(max_size=LIMIT)),
+    st.builds(Given, st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)),
+    st.just(ReturnEnd()),
+)
 CONVERSATIONS = st.one_of(
     st.tuples(st.just(SOURCE_SAYS), st.lists(FROM_SOURCE), st.just(End())),
     st.tuples(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -90,6 +91,14 @@ def add_to(app: typer.Typer) -> None:
                 rich_help_panel=_FILES_PANEL,
             ),
         ] = None,
+        bridge: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="VPN=BRIDGE",
+                help="The bridge here that a VPN's VLAN is in, for nics that name a VPN alone;"
+                " may be repeated.",
+            ),
+        ] = None,
         qemu: Annotated[str, typer.Option(help="The QEMU to start.")] = "qemu-system-x86_64",
     ) -> None:
         """Watch and move the machines of a site until SIGTERM or Ctrl-C; they run on then."""
@@ -118,6 +127,7 @@ def add_to(app: typer.Typer) -> None:
             data=Address.parse(data) if data else where,
             certificates=certificates,
             site_cache=site_cache,
+            bridges=_bridges(bridge or ()),
         )
         for directory in (own, settings.disks, settings.shared, settings.images):
             if not directory.is_dir():
@@ -146,3 +156,22 @@ def add_to(app: typer.Typer) -> None:
                 await agent.close()
 
         asyncio.run(run())
+
+
+def _bridges(words: Sequence[str]) -> dict[str, str]:
+    """``VPN=BRIDGE`` each; raises `UsageError` with everything that is wrong with them."""
+    import re
+
+    from vpnctl.migration.definition import BRIDGE, VPN
+
+    found: dict[str, str] = {}
+    wrong = []
+    for word in words:
+        vpn, _, name = word.partition("=")
+        if re.search(VPN, vpn) is None or re.search(BRIDGE, name) is None:
+            wrong.append(f"{word!r} is no VPN=BRIDGE")
+        elif found.setdefault(vpn, name) != name:
+            wrong.append(f"{vpn} has two bridges, {found[vpn]} and {name}")
+    if wrong:
+        raise UsageError(f"--bridge: {'; '.join(wrong)}", hint="for example --bridge E1=br-e1")
+    return found

@@ -17,6 +17,7 @@ from vpnctl.errors import LabError, UsageError, VpnctlError
 from vpnctl.lab.junos.editing import EditError
 from vpnctl.lab.junos.forwarding import VplsPe
 from vpnctl.lab.junos.notation_set import set_edits
+from vpnctl.lab.junos.orders import SYNTAX, orders
 from vpnctl.lab.junos.router import Activate, Router, RouterError
 from vpnctl.lab.junos.schema import Tree
 from vpnctl.lab.junos.server import Access, listen
@@ -54,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--config", type=Path, help="`set` commands that are in force from the beginning")
     add("--vplspe", type=Path, metavar="DIR", help="run a VPLS PE here that does what is committed")
     add("--untagged", action="store_true", help="customers' frames at the PE's ports have no tags")
+    add("--dirty", type=Path, help="`set` commands that somebody has typed and not committed")
+    add(
+        "--fault", action="append", default=[], metavar="FAULT",
+        help=f"what goes wrong at the next request of a phase, may be repeated: {SYNTAX}",
+    )  # fmt: skip
     add("--tell", action="store_true", help="a line at each commit that changes something, too")
     return parser
 
@@ -69,10 +75,15 @@ async def _serve(options: argparse.Namespace) -> None:
             pe = VplsPe(options.vplspe, tagged=not options.untagged)
             stack.push_async_callback(pe.stop)
             activate = pe.activate
+        names = [
+            f"{options.name}{number}" if options.routers > 1 else options.name
+            for number in range(options.routers)
+        ]
+        faults = orders(options.fault, names)
         ports = []
-        for number in range(options.routers):
+        for number, name in enumerate(names):
             router = Router(
-                f"{options.name}{number}" if options.routers > 1 else options.name,
+                name,
                 platform=options.platform,
                 commit_s=options.commit,
                 minute=options.minute,
@@ -80,6 +91,11 @@ async def _serve(options: argparse.Namespace) -> None:
             )
             if options.config is not None:
                 await _begin(router, _read(options.config))
+            if options.dirty is not None:
+                _type(router, _read(options.dirty))
+            for order in faults:
+                if order.router in ("", name):
+                    router.faults.set(order.phase, order.fault)
             port = options.port + number if options.port else 0
             try:
                 acceptor = await listen(
@@ -108,6 +124,14 @@ async def _begin(router: Router, commands: str) -> None:
         raise UsageError(f"the configuration: {error.message}: {error.element}") from error
     except RouterError as error:
         raise UsageError(f"the configuration: {error.message}") from error
+
+
+def _type(router: Router, commands: str) -> None:
+    """What somebody else has in the candidate."""
+    try:
+        router.dirty(set_edits(commands, router.schema))
+    except EditError as error:
+        raise UsageError(f"what is not committed: {error.message}: {error.element}") from error
 
 
 def _host_key(file: Path | None) -> asyncssh.SSHKey:

@@ -178,7 +178,8 @@ class Arriving(Half[ArrivalRecord, Arrival]):
         assert self._qemu is not None
         assert self._sidecar is not None
         while self.record.state in (Arrival.AWAITING, Arrival.COMPLETE):
-            await asyncio.wait([asyncio.create_task(self._qemu.gone.wait())], timeout=_WATCH_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._qemu.gone.wait(), _WATCH_S)
             async with self._turn:
                 if self._qemu.gone.is_set():
                     await self._happens(Event.DIED)

@@ -34,6 +34,7 @@ async def site_facts(site: Site, jobs: Sequence[str]) -> SiteFacts:
         images=_names(settings.images),
         shared=_names(settings.shared),
         bridges=_bridges(),
+        vpn_bridges=dict(settings.bridges),
         machines=tuple([await site.view(name) for name in sorted(site.ledger.machines)]),
         jobs=tuple(jobs),
     )

@@ -204,7 +204,8 @@ class MachineFacts(_Message):
 
 
 class SiteFacts(_Message):
-    """What prechecks want to know of a site; sizes in octets."""
+    """What prechecks want to know of a site; sizes in octets; ``vpn_bridges``: its bridges by VPN,
+    for nics that name a VPN alone."""
 
     site: str
     tls: bool
@@ -217,6 +218,7 @@ class SiteFacts(_Message):
     images: tuple[str, ...]
     shared: tuple[str, ...]
     bridges: tuple[str, ...]
+    vpn_bridges: dict[str, str] = {}
     machines: tuple[MachineView, ...]
     jobs: tuple[str, ...]
 

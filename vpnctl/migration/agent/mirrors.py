@@ -105,6 +105,9 @@ class Mirrors:
             while True:
                 if able and self.ready and not self._synchronous and not self._switching:
                     await self._synchronize()
+                for sender in self._senders.values():
+                    if sender.failure is not None and not self._switching:
+                        raise sender.failure
                 if self._synchronous and not self._switching and self._stalled():
                     await self._begin_again(events)
                 await self._hear(events)

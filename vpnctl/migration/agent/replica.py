@@ -29,6 +29,7 @@ class Replica:
         self._run = site.settings.places(replica_name(record.machine)).run
         self._daemon: StorageDaemon | None = None
         self._receiver: Receiver | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
 
     async def open(self, sizes: Sequence[int], *, known: bool) -> ReplicaReady:
@@ -59,6 +60,7 @@ class Replica:
                     site.settings.cache(),
                 )
                 where = await self._receiver.open(site.settings.data)
+                self._watching = asyncio.create_task(self._watch(self._daemon, self._receiver))
             except (VpnctlError, OSError):
                 await self._close()
                 raise
@@ -69,7 +71,16 @@ class Replica:
         async with self._turn:
             await self._close()
 
+    async def _watch(self, daemon: StorageDaemon, receiver: Receiver) -> None:
+        """Whoever sends hears of it when the daemon has ended, and asks for the replica again."""
+        await daemon.ended()
+        receiver.hang_up()
+
     async def _close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+            self._watching = None
         if self._receiver is not None:
             await self._receiver.close()
             self._receiver = None

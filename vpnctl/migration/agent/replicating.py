@@ -8,6 +8,7 @@ import shutil
 import time
 
 from vpnctl.errors import VpnctlError
+from vpnctl.migration.agent.alive import while_all_live
 from vpnctl.migration.agent.disks import own_disks, tls_to
 from vpnctl.migration.agent.messages import (
     Nothing,
@@ -89,6 +90,9 @@ class Replicating:
                 await self._follow()
             except VpnctlError as error:
                 self._enter("cut off", error.message)
+            except OSError as error:
+                # A directory that cannot be made, or something that took too long.
+                self._enter("cut off", str(error) or type(error).__name__)
             self._cuts += 1
             # One that had followed for a while is not as hopeless as one that never did.
             wait_s = _AGAIN_S if time.time() - began > _AGAIN_AT_MOST_S else wait_s * 2
@@ -97,7 +101,7 @@ class Replicating:
 
     async def _follow(self) -> None:
         """Copy, and follow; raises `MigrationError` when that ends, `AgentError` when nobody is
-        there."""
+        there, `OSError`."""
         site, record = self._site, self.record
         qemu, definition = site.qemu(record.machine), site.machine(record.machine).definition
         self._enter("copying")
@@ -117,7 +121,8 @@ class Replicating:
             lambda _: None,
             site.settings.cache(),
         )
-        try:
+
+        async def follow() -> None:
             await mirrors.start(
                 Address.parse(ready.disks),
                 tls_to(site.settings, record.to.name),
@@ -127,6 +132,10 @@ class Replicating:
             )
             self._enter("following")
             await mirrors.follow(synchronously=False)
+
+        try:
+            # A QEMU that was killed says no more of its mirrors.
+            await while_all_live(follow(), record.machine, qemu)
         finally:
             # A guest must never wait for a mirror that nobody answers.
             await asyncio.shield(mirrors.abandon())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vpnctl.migration.hypervisor.command_line import Places
@@ -27,7 +28,8 @@ class AgentSettings:
     """``site``: what this place is called; ``state``: a directory of the agent's own, its path
     short enough for sockets; ``disks``, ``shared``, ``images``: where machines' files are;
     ``data``: where sidecars listen, port 0 for any; ``certificates`` None: plain TCP on loopback;
-    ``site_cache``: where blocks are kept for later migrations, None for nowhere.
+    ``site_cache``: where blocks are kept for later migrations, None for nowhere; ``bridges``: this
+    site's by VPN, for nics that name a VPN alone.
     """
 
     site: str
@@ -39,6 +41,7 @@ class AgentSettings:
     data: Address
     certificates: Certificates | None
     site_cache: Path | None = None
+    bridges: Mapping[str, str] = field(default_factory=dict)
 
     def cache(self) -> SiteCache | None:
         """Where this site keeps blocks, None for nowhere; raises `SidecarError`."""

@@ -17,7 +17,7 @@ from vpnctl.migration.commit import Arrival, Departure
 from vpnctl.migration.definition import Definition
 from vpnctl.migration.hypervisor.driver import Driver, Guest
 from vpnctl.migration.hypervisor.plain import PlainQemu
-from vpnctl.migration.hypervisor.taps import make_taps, remove_taps, tap_names
+from vpnctl.migration.hypervisor.taps import bridges_of, make_taps, remove_taps, tap_names
 from vpnctl.migration.ledger import Copy, Ledger, Machine
 
 #: Run states from which a guest of ours is told to go on: it was stopped for a migration.
@@ -133,7 +133,7 @@ class Site:
     async def discard(self, qemu: Guest, definition: Definition) -> None:
         """End a copy and remove what was made for it."""
         await qemu.destroy()
-        await remove_taps(tap_names(qemu.copy.incarnation, definition.nics))
+        await remove_taps(tap_names(qemu.copy.incarnation, len(definition.nics)))
         places = self.settings.places(qemu.copy.incarnation)
         await asyncio.to_thread(shutil.rmtree, places.run, ignore_errors=True)
 
@@ -165,7 +165,8 @@ class Site:
     ) -> Guest:
         """Start the process of a copy; raises `MigrationError`."""
         places = self.settings.places(copy.incarnation)
-        taps = await make_taps(copy.incarnation, definition.nics)
+        bridges = bridges_of(definition.nics, self.settings.bridges)
+        taps = await make_taps(copy.incarnation, bridges)
         try:
             qemu = await self.driver.start(
                 definition, places, taps, copy, record, incoming=incoming

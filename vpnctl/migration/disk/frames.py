@@ -3,7 +3,7 @@
 The sender begins with a line of JSON that says which disk of which migration; the receiver answers
 with one that says its size and how many names follow, and those.  Both lines name the segments of
 the site's cache, where there is one.  Then frames go one way, and an
-answer to each the other way.
+answer to each the other way.  Where nothing takes the disk any more the receiver says `GONE`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ HEADER_SIZE, ANSWER_SIZE = _HEADER.size, _ANSWER.size
 #: keeps.
 LONGEST, LONGEST_LINE = 32 << 20, 1 << 20
 _LEVEL = 3
+#: The receiver's line when what exported the disks has ended.
+GONE = {"gone": True}
 
 
 class Kind(IntEnum):

@@ -11,6 +11,7 @@ from vpnctl.errors import MigrationError, SidecarError
 from vpnctl.migration.disk.blocks import BLOCK, NAME, name_of
 from vpnctl.migration.disk.cache import DiskCache, agreed, offer_of
 from vpnctl.migration.disk.frames import (
+    GONE,
     HEADER_SIZE,
     LONGEST_LINE,
     Kind,
@@ -56,6 +57,11 @@ class Receiver:
             self._visit, where.host, where.port, ssl=context, limit=LONGEST_LINE
         )
         return Address(where.host, self._server.sockets[0].getsockname()[1])
+
+    def hang_up(self) -> None:
+        """What exports the disks has ended: senders shall come again and hear that."""
+        for visit in self._visits.values():
+            visit.cancel()
 
     async def close(self) -> None:
         """Return when nothing is written any more."""
@@ -104,7 +110,11 @@ class Receiver:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        client = await Client.connect(self._exports, f"disk{disk}")
+        try:
+            client = await Client.connect(self._exports, f"disk{disk}")
+        except MigrationError:
+            writer.write(json.dumps(GONE).encode() + b"\n")
+            raise
         try:
             names = await self._names(disk, client) if hello.get("names") else []
             told: dict[str, Any] = {"size": client.size, "names": len(names)}

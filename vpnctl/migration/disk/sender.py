@@ -32,6 +32,7 @@ from vpnctl.migration.disk.blocks import (
 from vpnctl.migration.disk.cache import DiskCache, agreed, offer_of
 from vpnctl.migration.disk.frames import (
     ANSWER_SIZE,
+    GONE,
     LONGEST_LINE,
     Frame,
     Kind,
@@ -130,6 +131,11 @@ class Sender:
             if self._cache is not None and self._failure is None:
                 await asyncio.to_thread(self._cache.finish)
             self._fail(MigrationError("the disk's way has ended"))
+
+    @property
+    def failure(self) -> MigrationError | None:
+        """Why nothing can be sent any more; a mirror that has nothing to write does not see it."""
+        return self._failure
 
     def silent_s(self) -> float:
         """Seconds that the other site has owed an answer."""
@@ -332,6 +338,8 @@ class Sender:
             raise OSError("the other site closed the disk's connection")
         try:
             told = json.loads(line)
+            if told == GONE:
+                raise MigrationError("nothing at the other site takes the disk any more")
             size, count = int(told["size"]), int(told["names"])
         except (ValueError, KeyError, TypeError) as error:
             raise MigrationError("the other site sent what no receiver of disks sends") from error

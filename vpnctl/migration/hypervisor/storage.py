@@ -55,6 +55,10 @@ class StorageDaemon:
         await daemon._until_open(exports)
         return daemon
 
+    async def ended(self) -> None:
+        """Return when it has ended."""
+        await self._process.wait()
+
     async def stop(self) -> None:
         """End it, what was written safely on its disks."""
         if self._process.returncode is None:

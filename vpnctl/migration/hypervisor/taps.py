@@ -4,30 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vpnctl.errors import MigrationError
 from vpnctl.migration.definition import Nic
 
 
-async def make_taps(incarnation: str, nics: Sequence[Nic]) -> list[str]:
-    """The interfaces' names; raises `MigrationError` when one cannot be made, and leaves none."""
+def bridges_of(nics: Sequence[Nic], known: Mapping[str, str]) -> list[str]:
+    """The bridge of each nic; ``known``: the site's, by VPN.  Raises `MigrationError`."""
+    found = []
+    for nic in nics:
+        bridge = nic.bridge or known.get(nic.vpn or "")
+        if bridge is None:
+            raise MigrationError(
+                f"no bridge is known for the VPN {nic.vpn} of the nic {nic.mac}",
+                hint=no_bridge_remedy(nic.vpn or ""),
+            )
+        found.append(bridge)
+    return found
+
+
+def no_bridge_remedy(vpn: str) -> str:
+    """What to do where a site has no bridge for a VPN."""
+    return f"start its agent with --bridge {vpn}=NAME, of the bridge that the VPN's VLAN is in"
+
+
+async def make_taps(incarnation: str, bridges: Sequence[str]) -> list[str]:
+    """One in each bridge; raises `MigrationError` when one cannot be made, and leaves none."""
     made: list[str] = []
     try:
-        for index, nic in enumerate(nics):
-            name = f"vt{incarnation[:10]}{index}"
+        for name, bridge in zip(tap_names(incarnation, len(bridges)), bridges, strict=True):
             await _ip("tuntap", "add", "dev", name, "mode", "tap")
             made.append(name)
-            await _ip("link", "set", "dev", name, "master", nic.bridge, "up")
+            await _ip("link", "set", "dev", name, "master", bridge, "up")
     except BaseException:
         await remove_taps(made)
         raise
     return made
 
 
-def tap_names(incarnation: str, nics: Sequence[Nic]) -> list[str]:
+def tap_names(incarnation: str, count: int) -> list[str]:
     """What `make_taps` calls them."""
-    return [f"vt{incarnation[:10]}{index}" for index in range(len(nics))]
+    return [f"vt{incarnation[:10]}{index}" for index in range(count)]
 
 
 async def remove_taps(names: Sequence[str]) -> None:

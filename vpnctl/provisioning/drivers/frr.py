@@ -28,6 +28,10 @@ from vpnctl.provisioning.driver import CommitState, Probe
 from vpnctl.provisioning.drivers.frr_channel import Pipes, open_pipes
 from vpnctl.provisioning.drivers.verifying import unverified
 from vpnctl.provisioning.rendered import Rendered
+from vpnctl.provisioning.words import legible, legible_lines
+
+#: What an answer has one of.
+_ANSWERS = frozenset(("ok", "refused", "locked"))
 
 
 class FrrDriver:
@@ -58,7 +62,7 @@ class FrrDriver:
             ) from error  # fmt: skip
         except (OSError, asyncssh.Error) as error:
             raise ConnectError(
-                f"{self._router} cannot be reached: {error}",
+                f"{self._router} cannot be reached: {legible(str(error))}",
                 router=self._router, hint="is `frr:` in network.yaml right, and FRR running?",
             ) from error  # fmt: skip
 
@@ -74,7 +78,7 @@ class FrrDriver:
         )
 
     async def diff(self) -> str:
-        return "\n".join(difference(self._before, self._loaded))
+        return legible_lines("\n".join(difference(self._before, self._loaded)))
 
     async def check(self) -> None:
         await self._ask("check", patience=self._timeouts.commit, config=self._loaded)
@@ -117,7 +121,7 @@ class FrrDriver:
         return await self._running()
 
     async def probe(self) -> Probe:
-        version = str(await self._ask("version"))
+        version = legible(str(await self._ask("version")))
         missing = []
         try:
             await self._ask("check", config=await self._running())
@@ -156,25 +160,31 @@ class FrrDriver:
             await asyncio.wait_for(self._pipes.write(line.encode()), limit)
             return await self._answer(request, limit, effect=effect)
         except (OSError, TimeoutError, asyncssh.Error) as error:
-            raise await self._lost(request, effect, str(error) or "no answer in time") from error
+            why = legible(str(error)) or "no answer in time"
+            raise await self._lost(request, effect, why) from error
         except asyncio.CancelledError:
             await self.close()
             raise
 
     async def _answer(self, request: str, limit: float, *, effect: bool) -> Any:
         assert self._pipes is not None
-        line = await asyncio.wait_for(self._pipes.readline(), limit)
-        if not line.endswith(b"\n"):
-            raise await self._lost(request, effect, "the connection ended")
-        answer = json.loads(line)
+        try:
+            line = await asyncio.wait_for(self._pipes.readline(), limit)
+            if not line.endswith(b"\n"):
+                raise await self._lost(request, effect, "the connection ended")
+            answer = json.loads(line)
+        except (ValueError, RecursionError) as error:  # too long, or no JSON
+            raise await self._lost(request, effect, "it sent what is no answer") from error
+        if not isinstance(answer, dict) or answer.keys().isdisjoint(_ANSWERS):
+            raise await self._lost(request, effect, "it sent what is no answer")
         if "locked" in answer:
             raise LockedError(
-                f"{self._router} is being configured by somebody else: {answer['locked']}",
+                f"{self._router} is being configured by somebody else: {_told(answer, 'locked')}",
                 router=self._router, hint="try again when they are done",
             )  # fmt: skip
         if "refused" in answer:
             raise RejectedError(
-                f"{self._router} refuses `{request}`: {answer['refused']}",
+                f"{self._router} refuses `{request}`: {_told(answer, 'refused')}",
                 router=self._router, hint="what it had before is in force",
             )  # fmt: skip
         return answer["ok"]
@@ -183,13 +193,17 @@ class FrrDriver:
         await self.close()
         if effect:
             return OutcomeUnknownError(
-                f"{self._router} did not answer `{request}`: {why}; it may have done it or not",
-                router=self._router, hint="it is asked again as soon as it can be reached",
+                f"{self._router} did not answer `{request}`: {why}",
+                router=self._router, hint="see `vpnctl doctor`",
             )  # fmt: skip
         return ConnectError(
             f"{self._router} did not answer `{request}`: {why}",
             router=self._router, hint="see `vpnctl doctor`",
         )  # fmt: skip
+
+
+def _told(answer: dict[str, Any], kind: str) -> str:
+    return legible(str(answer[kind]))
 
 
 def difference(before: str, after: str) -> Iterator[str]:

@@ -29,6 +29,7 @@ from vpnctl.provisioning.driver import CommitState
 from vpnctl.provisioning.drivers.refusals import RefusedError, dirty, refusals
 from vpnctl.provisioning.drivers.session_driver import SessionDriver
 from vpnctl.provisioning.rendered import Rendered
+from vpnctl.provisioning.words import legible
 
 #: What Junos says of a statement that is to be deleted and is not there.
 _GONE_ALREADY = "statement not found"
@@ -170,7 +171,7 @@ class JunosDriver(SessionDriver):
         answer = self._config.rpc.get_commit_information()
         return [
             _Entry(
-                entry.findtext("user", "").strip(),
+                legible(entry.findtext("user", "")),
                 entry.findtext("log", "").strip(),
                 # "rollback pending"; the comment "commit confirmed, ..." stays for good.
                 entry.find("commit-confirmed") is not None,
@@ -193,7 +194,9 @@ class JunosDriver(SessionDriver):
         return owned_text(found, paths)
 
     def _configuration(self) -> str:
-        found = self._config.rpc.get_config(options={"database": "committed"})
+        # Also what instances have by `apply-groups`: a target there is as much in use.
+        options = {"database": "committed", "inherit": "inherit"}
+        found = self._config.rpc.get_config(options=options)
         return str(etree.tostring(found, encoding="unicode"))
 
     def _version(self) -> str:

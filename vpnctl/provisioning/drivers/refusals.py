@@ -22,9 +22,10 @@ from vpnctl.errors import (
 from vpnctl.model import Netconf
 from vpnctl.provisioning.drivers.login import stranger
 from vpnctl.provisioning.drivers.ssh import Connection
+from vpnctl.provisioning.words import legible, legible_lines
 
-#: Characters of a router's words that are told and kept.
-_LONGEST = 1000
+#: Characters of somebody's changes that an error shows.
+_LONGEST_CHANGE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,8 @@ def asking(router: str, request: str, *, effect: bool = False) -> Iterator[None]
         why = "did not answer in time" if slow else f"went away: {_words(error)}"
         if effect:
             raise OutcomeUnknownError(
-                f"{router} {why}; it may have done `{request}` or not",
-                router=router, hint="it is asked again as soon as it can be reached",
+                f"{router} {why}, at `{request}`",
+                router=router, hint="see `vpnctl doctor`",
             ) from error  # fmt: skip
         raise ConnectError(
             f"{router} {why}, at `{request}`", router=router,
@@ -144,7 +145,8 @@ def rejected(router: str, request: str, error: RefusedError) -> ProvisioningErro
 def dirty(router: str, what: str) -> DirtyCandidateError:
     """Somebody else's changes are in the candidate."""
     return DirtyCandidateError(
-        f"{router} has uncommitted changes of somebody else: {what.strip()}",
+        f"{router} has uncommitted changes of somebody else: "
+        + legible_lines(what.strip(), _LONGEST_CHANGE),
         router=router,
         hint="they are left as they are; commit or discard them there, then try again",
     )  # fmt: skip
@@ -176,13 +178,6 @@ def connecting(router: str, host: str, access: Netconf, connection: Connection) 
             f"{where} cannot be reached: {_words(error)}", router=router,
             hint="is the address right, and NETCONF over SSH switched on there?",
         ) from error  # fmt: skip
-
-
-def legible(said: str) -> str:
-    """A router's words on one line, without what a terminal would obey, and not without end."""
-    words = " ".join(said[: 2 * _LONGEST].split())
-    words = "".join(sign if sign.isprintable() else "?" for sign in words)
-    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."
 
 
 def _words(error: BaseException) -> str:

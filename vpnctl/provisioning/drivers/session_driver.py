@@ -24,6 +24,7 @@ from vpnctl.provisioning.drivers.ssh import Connection
 from vpnctl.provisioning.drivers.verifying import unverified
 from vpnctl.provisioning.drivers.worker import Worker
 from vpnctl.provisioning.rendered import Rendered
+from vpnctl.provisioning.words import legible, legible_lines
 
 T = TypeVar("T")
 #: Seconds for a farewell; a router that does not answer it has the connection cut.
@@ -72,7 +73,7 @@ class SessionDriver(ABC):
         self._wanted = await self._ask("show candidate", lambda: self._candidate(self._touched))
 
     async def diff(self) -> str:
-        return await self._ask("compare", self._diff)
+        return legible_lines(await self._ask("compare", self._diff))
 
     async def check(self) -> None:
         await self._ask("commit check", self._check, patience=self._access.timeouts.commit)
@@ -113,7 +114,7 @@ class SessionDriver(ABC):
         return await self._ask("show configuration", self._configuration)
 
     async def probe(self) -> Probe:
-        version = await self._ask("show version", self._version)
+        version = legible(await self._ask("show version", self._version))
         capabilities = tuple(str(one) for one in self._manager.server_capabilities)
         obstacle = await self._obstacle()
         return Probe(
@@ -161,9 +162,16 @@ class SessionDriver(ABC):
 
         try:
             return await self._worker.call(there)
-        except (ConnectError, OutcomeUnknownError):
+        except (ConnectError, OutcomeUnknownError) as error:
             self._over = True
-            raise
+            complaint = self._connection.complaint
+            if not complaint:
+                raise
+            raise type(error)(
+                f"{self._router} {complaint}, at `{request}`",
+                router=self._router,
+                hint="no router does that: find out who answers there",
+            ) from error
 
     async def _ask_effect(self, request: str, work: Callable[[], T]) -> T:
         return await self._ask(request, work, effect=True, patience=self._access.timeouts.commit)

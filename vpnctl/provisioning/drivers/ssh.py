@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ncclient.manager import Manager, make_device_handler
+from ncclient.transport.errors import TransportError
 from ncclient.transport.session import MSG_DELIM, NetconfBase
 from ncclient.transport.ssh import SSHSession
 from paramiko import SSHException
@@ -24,6 +25,13 @@ from vpnctl.provisioning.drivers.login import SHA256, private_key
 # What they log, with tracebacks, leaves as errors of ours as well; and configurations are in it.
 for _library in ("ncclient", "paramiko"):
     logging.getLogger(_library).setLevel(logging.CRITICAL)
+
+
+#: Octets of the longest answer: a configuration of a million lines has fewer.
+MOST_OCTETS = 128 << 20
+#: Octets read at a time; ncclient looks at all that came whenever something comes.
+_AT_ONCE = 1 << 18
+_DOCTYPE = "<!DOCTYPE"
 
 
 def fingerprint(key: bytes) -> str:
@@ -37,6 +45,10 @@ class Session(SSHSession):  # type: ignore[misc]  # ncclient has no types
     def __init__(self, handler: Any, host_key: str) -> None:
         super().__init__(handler)
         self._host_key = host_key
+        #: Octets that came since we have asked for something.
+        self._heard = 0
+        #: What the router does that ends the session; libraries do not pass it on.
+        self.complaint = ""
 
     def load_known_hosts(self, filename: str | None = None) -> None:
         """The file that the policy names; where it names a fingerprint, no file counts."""
@@ -57,8 +69,27 @@ class Session(SSHSession):  # type: ignore[misc]  # ncclient has no types
         except (AttributeError, SSHException):
             return ""  # no transport, or no key exchanged on it
 
+    def _transport_read(self) -> bytes:
+        """From the thread that reads: as much as there is, until it is more than any answer."""
+        octets: bytes = self._channel.recv(_AT_ONCE)
+        self._heard += len(octets)
+        if self._heard > MOST_OCTETS:
+            raise self._refused(f"sends more than {MOST_OCTETS >> 20} MiB in answer")
+        return octets
+
+    def _dispatch_message(self, raw: str) -> None:
+        """A message is parsed after this by ncclient, with all that entities can stand for."""
+        if _DOCTYPE in raw:  # RFC 6241 section 3: there are none in NETCONF
+            raise self._refused("sends a document type declaration")
+        super()._dispatch_message(raw)
+
+    def _refused(self, complaint: str) -> TransportError:
+        self.complaint = complaint
+        return TransportError(complaint)
+
     def send(self, message: str) -> None:
         """Send at once, from the thread that asks."""
+        self._heard = 0
         if not self.connected:
             super().send(message)  # it says what is wrong
         octets = message.encode()
@@ -105,6 +136,11 @@ class Connection:
     def host_key(self) -> str:
         """Fingerprint of the key that the router has shown; empty where it has shown none."""
         return self._session.remote_fingerprint if self._session is not None else ""
+
+    @property
+    def complaint(self) -> str:
+        """Why the session was ended from here, if the router has given a reason to."""
+        return self._session.complaint if self._session is not None else ""
 
     def abort(self) -> None:
         """End it without a word; whoever waits for an answer gets an error."""

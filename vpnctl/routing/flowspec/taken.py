@@ -28,7 +28,6 @@ from vpnctl.routing.changes import Move
 from vpnctl.routing.flowspec.validation import destination_of
 from vpnctl.routing.flowspec.verdict import UNICAST, FlowVerdict, Vrfs, judge, prefix_of, vpn_of
 from vpnctl.routing.guard import Account
-from vpnctl.routing.membership import restricted
 from vpnctl.routing.rewrite import Rules, RulesChange, Verdict
 from vpnctl.routing.table import Path, Tables, TargetGroup, candidates
 
@@ -165,13 +164,13 @@ class Taken:
 
     def _wanted(self, what: Announced, vrfs: Vrfs) -> TakenPath | None:
         heard = self._heard(what)
-        if heard is None:
+        if heard is None or heard.group.stale:
             return None
         judged = judge(vrfs, heard, what.key)
         if not judged.sent:
             return None
         path = TakenPath(heard, what, judged)
-        path.group.verdict = restricted(path.group.allowed, self._tables.interests)
+        path.group.verdict = self._tables.audience.of(path.group.allowed, stale=False)
         return path
 
     def _replace(self, what: Announced, path: TakenPath | None) -> None:

@@ -7,6 +7,7 @@
     settings      what a sidecar is started with
     agreement     what the codecs of the two sides settle when they meet
     pump          the source's steps side by side: `intake` reads, `encoding` works, the WAN sends
+    under_way     how much QEMU may count as arrived that is not; pure
     steering      how much is done to the stream, in pieces of which size; pure
     decoding      the destination's work on payloads
     return_path   what the destination's QEMU says about the guest; pure

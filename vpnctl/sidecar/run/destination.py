@@ -28,6 +28,7 @@ from vpnctl.sidecar.wan.messages import (
     SOURCE_SAYS,
     Check,
     End,
+    Given,
     MessageReader,
     Outcome,
     Payload,
@@ -60,6 +61,8 @@ class DestinationSidecar:
             MessageReader(SOURCE_SAYS, MAX_PAYLOAD),
         )
         self._guest = 0
+        self._given = asyncio.Event()
+        self._starved_s = 0.0
         self._began: float | None = None
         self._meters = RateMeter(), RateMeter()
 
@@ -132,6 +135,7 @@ class DestinationSidecar:
         """Both directions, until QEMU closes its socket."""
         reader = ReturnPathReader()
         feeding = asyncio.create_task(self._feed(qemu))
+        telling = asyncio.create_task(self._tell())
         returning = asyncio.create_task(self._return(qemu, reader))
         try:
             await asyncio.wait((feeding, returning), return_when=asyncio.FIRST_COMPLETED)
@@ -142,9 +146,9 @@ class DestinationSidecar:
             returning.result()
             return reader.outcome()
         finally:
-            for task in (feeding, returning):
+            for task in (feeding, returning, telling):
                 task.cancel()
-            await asyncio.gather(feeding, returning, return_exceptions=True)
+            await asyncio.gather(feeding, returning, telling, return_exceptions=True)
 
     async def _feed(self, qemu: socket.socket) -> None:
         """The source's stream to QEMU."""
@@ -169,8 +173,11 @@ class DestinationSidecar:
 
     async def _take(self, outbox: Pipe[Payload | Check]) -> None:
         while True:
-            match await self._lifeline.receive():
-                case (Payload() | Check()) as message:
+            begun = time.monotonic()
+            message = await self._lifeline.receive()
+            self._starved_s += time.monotonic() - begun
+            match message:
+                case Payload() | Check():
                     await outbox.put(message)
                 case End():
                     await outbox.close()
@@ -183,9 +190,17 @@ class DestinationSidecar:
                 for octets in found:
                     await loop.sock_sendall(qemu, octets)
                     self._guest += len(octets)
+                self._given.set()
         except ConnectionError:
             # QEMU has closed; what it said before, and so what became of the guest, is `_return`'s.
             await asyncio.Event().wait()
+
+    async def _tell(self) -> None:
+        """How much of the stream QEMU was given to the source, which bounds what is under way."""
+        while True:
+            await self._given.wait()
+            self._given.clear()
+            await self._lifeline.send(Given(self._guest, int(self._starved_s * 1e6)))
 
     async def _return(self, qemu: socket.socket, reader: ReturnPathReader) -> None:
         """QEMU's return path to the source, until QEMU closes."""

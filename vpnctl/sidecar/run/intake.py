@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
+
+from vpnctl.sidecar.run.under_way import UnderWay
 
 _READ = 256 * 1024
 
@@ -12,30 +15,40 @@ class Intake:
     """Reads QEMU's socket; `run` it in a task of its own.
 
     ``ahead``: octets to be read before anybody takes them; it may be changed at any time.
+    Nothing is read while too much is under way, of which `given` tells.
     """
 
     def __init__(self, qemu: socket.socket, ahead: int) -> None:
         self.ahead = ahead
         self.ended = False
-        #: Octets that QEMU wrote.
-        self.octets = 0
         self._qemu = qemu
+        self._under_way = UnderWay()
         self._parts: list[bytes] = []
         #: Octets that nobody has taken yet.
         self.held = 0
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
 
+    @property
+    def octets(self) -> int:
+        """Octets that QEMU wrote."""
+        return self._under_way.taken
+
+    def given(self, octets: int) -> None:
+        """The other QEMU was given so many in all; `SidecarProtocolError` when that cannot be."""
+        self._under_way.give(octets, time.monotonic())
+        self._emptied.set()
+
     async def run(self) -> None:
         """Until QEMU closes its side."""
         loop = asyncio.get_running_loop()
         try:
             while octets := await loop.sock_recv(self._qemu, min(_READ, self.ahead)):
-                self.octets += len(octets)
+                self._under_way.take(len(octets), time.monotonic())
                 self._parts.append(octets)
                 self.held += len(octets)
                 self._filled.set()
-                while self.held >= self.ahead:
+                while self.held >= self.ahead or not self._under_way.has_room:
                     self._emptied.clear()
                     await self._emptied.wait()
         except ConnectionError:

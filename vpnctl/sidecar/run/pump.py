@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from vpnctl.sidecar.elimination import Effort
 from vpnctl.sidecar.run.encoding import Encoded, Encoding, Work
 from vpnctl.sidecar.run.intake import Intake
-from vpnctl.sidecar.run.steering import Pieces, Steering
+from vpnctl.sidecar.run.steering import Looks, Pieces, Steering
 from vpnctl.sidecar.run.tasks import Pipe, done_by, first_of, stage, together, worker
 from vpnctl.sidecar.wan.lifeline import Lifeline
 from vpnctl.sidecar.wan.messages import End
@@ -27,8 +27,11 @@ class Pump:
         self._intake = intake
         self._encoding = encoding
         self._lifeline = lifeline
-        self._steering = Steering(adaptive, time.monotonic())
-        self._pieces = Pieces(time.monotonic())
+        #: Seconds in which the destination had nothing to do, as it says.
+        self.starved_s = 0.0
+        self._looks = Looks(time.monotonic())
+        self._steering = Steering(adaptive)
+        self._pieces = Pieces()
         self._compressing: Pipe[Work] = Pipe()
         self._sending: Pipe[Encoded] = Pipe()
 
@@ -68,11 +71,14 @@ class Pump:
                 await self._compressing.put(work)
 
     def _steer(self) -> Effort:
-        now = time.monotonic()
-        carried, busy_s = self._lifeline.carried
-        self._pieces.taken(self._intake.octets, busy_s, now)
-        self._intake.ahead = self._pieces.size
-        self._steering.link(carried, busy_s, now)
+        carried, held_s = self._lifeline.carried
+        look = self._looks.look(
+            self._intake.octets, carried, held_s, self.starved_s, time.monotonic()
+        )
+        if look is not None:
+            self._pieces.seen(look)
+            self._steering.seen(look)
+            self._intake.ahead = self._pieces.size
         return self._steering.effort()
 
     async def _idle(self) -> None:

@@ -27,6 +27,7 @@ from vpnctl.sidecar.wan.lifeline import Lifeline, incarnation
 from vpnctl.sidecar.wan.meeting import Dialer
 from vpnctl.sidecar.wan.messages import (
     DESTINATION_SAYS,
+    Given,
     MessageReader,
     Outcome,
     Return,
@@ -150,8 +151,10 @@ class SourceSidecar:
     async def _move(self, qemu: socket.socket) -> Outcome:
         """Both directions, until the destination tells what became of the guest."""
         self._intake = intake = Intake(qemu, SMALLEST_PIECE)
-        pumping = asyncio.create_task(self._pump(intake).run())
-        listening = asyncio.create_task(self._return_path(qemu, intake))
+        assert self._encoding is not None
+        pump = Pump(intake, self._encoding, self._lifeline, self.settings.adaptive)
+        pumping = asyncio.create_task(pump.run())
+        listening = asyncio.create_task(self._return_path(qemu, intake, pump))
         try:
             await asyncio.wait((pumping, listening), return_when=asyncio.FIRST_COMPLETED)
             if not listening.done():
@@ -173,12 +176,8 @@ class SourceSidecar:
                 task.cancel()
             await asyncio.gather(pumping, listening, return_exceptions=True)
 
-    def _pump(self, intake: Intake) -> Pump:
-        assert self._encoding is not None
-        return Pump(intake, self._encoding, self._lifeline, self.settings.adaptive)
-
-    async def _return_path(self, qemu: socket.socket, intake: Intake) -> Outcome:
-        """The destination's QEMU to ours, until the destination tells what became of the guest."""
+    async def _return_path(self, qemu: socket.socket, intake: Intake, pump: Pump) -> Outcome:
+        """What the destination and its QEMU say, until what became of the guest is told."""
         loop, reader = asyncio.get_running_loop(), ReturnPathReader()
         while True:
             try:
@@ -193,6 +192,9 @@ class SourceSidecar:
                     except ConnectionError:
                         # QEMU has closed: `Pump` sees it, too, and what is told ends it.
                         continue
+                case Given(octets, starved_us):
+                    intake.given(octets)
+                    pump.starved_s = starved_us / 1e6
                 case ReturnEnd():
                     self._source_left_first = intake.ended
                     half_close(qemu)

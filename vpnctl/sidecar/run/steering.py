@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from vpnctl.sidecar.elimination import Effort, Pace
 from vpnctl.sidecar.run.encoding import Encoded
 
@@ -11,51 +13,87 @@ _LOOK_S = 0.25
 _PIECE_S = 0.008
 SMALLEST_PIECE = 128 * 1024
 LARGEST_PIECE = 1024 * 1024
-#: A link that was busy for this part of the time is what holds the stream up.
-_BUSY = 0.9
-#: So many octets tell how fast a link is that was not always busy; fewer fit into its buffers.
-_TELLING = 4 * 1024 * 1024
+#: A link that held the stream up for this part of the time is what limits it.
+_HELD = 0.5
+#: So many octets tell how fast a link is that held nothing up; fewer fit into its buffers.
+_TELLING = 2 * 1024 * 1024
+#: A link that held nothing up is believed to be so many times as fast as what it carried.
+_AT_MOST = 50
+
+
+class Look(NamedTuple):
+    """What was seen since the look before: ``elapsed`` seconds, ``stream`` octets that QEMU wrote,
+    ``carried`` octets that the link took, ``held_s`` seconds for which it held the stream up."""
+
+    elapsed: float
+    stream: int
+    carried: int
+    held_s: float
+
+    @property
+    def link_limits(self) -> bool:
+        """Whether the link is what holds the stream up, and not a processor."""
+        return self.held_s >= _HELD * self.elapsed
+
+
+class Looks:
+    """Counters that only rise, to a `Look` now and then; time is passed in.
+
+    What is sent has to wait for the link, but also for a destination that does not get its work
+    done.  The link was it while the destination had nothing to do.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._then = now
+        self._before = (0, 0, 0.0, 0.0)
+        self._first = True
+
+    def look(
+        self, stream: int, carried: int, held_s: float, starved_s: float, now: float
+    ) -> Look | None:
+        """``held_s``: seconds in which nothing more could be sent; ``starved_s``: in which the
+        destination had nothing to do.  None when it is too early."""
+        elapsed, before = now - self._then, self._before
+        # A link that is fast tells so early, and each moment spent on making less of the stream
+        # counts.
+        telling = self._first and carried >= _TELLING
+        if elapsed < _LOOK_S and not telling:
+            return None
+        self._first = self._first and not telling
+        self._then, self._before = now, (stream, carried, held_s, starved_s)
+        link_s = min(held_s - before[2], starved_s - before[3])
+        return Look(elapsed, stream - before[0], carried - before[1], link_s)
 
 
 class Pieces:
-    """How large the pieces are that a stream is worked on in; time is passed in.
+    """How large the pieces are that a stream is worked on in.
 
     Several are under way at any time, and QEMU believes that all of them have arrived: what they
     take to be sent is added to the guest's pause.  Large pieces cost the processor less, so they
     are small only where the link is what holds the stream up.
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(self) -> None:
         #: Octets of the next piece.
         self.size = 2 * SMALLEST_PIECE
-        self._then = now
-        self._octets = 0
-        self._busy_s = 0.0
 
-    def taken(self, octets: int, busy_s: float, now: float) -> None:
-        """QEMU's stream stands at ``octets``; the link had something to carry for ``busy_s``."""
-        elapsed = now - self._then
-        if elapsed < _LOOK_S:
-            return
-        rate, busy = (octets - self._octets) / elapsed, (busy_s - self._busy_s) / elapsed
-        if busy < _BUSY:
+    def seen(self, look: Look) -> None:
+        """Some time has gone by."""
+        if not look.link_limits:
             self.size = LARGEST_PIECE
-        elif rate:
-            self.size = min(max(int(rate * _PIECE_S), SMALLEST_PIECE), LARGEST_PIECE)
-        self._then, self._octets, self._busy_s = now, octets, busy_s
+        elif look.stream:
+            fitting = int(look.stream / look.elapsed * _PIECE_S)
+            self.size = min(max(fitting, SMALLEST_PIECE), LARGEST_PIECE)
 
 
 class Steering:
-    """Turns stages off while the processor is what holds the stream up; time is passed in.
+    """Turns stages off while the processor is what holds the stream up.
 
     ``adaptive`` False: everything that was agreed on is always done.
     """
 
-    def __init__(self, adaptive: bool, now: float) -> None:
+    def __init__(self, adaptive: bool) -> None:
         self._pace = Pace() if adaptive else None
-        self._then = now
-        self._octets = 0
-        self._busy_s = 0.0
 
     def encoded(self, encoded: Encoded) -> None:
         """A piece of work is done."""
@@ -65,22 +103,14 @@ class Steering:
             eliminated = sum(batch.size for batch in work.batches)
             self._pace.worked(work.effort, work.stream, eliminated, encoded.wire, slowest)
 
-    def link(self, octets: int, busy_s: float, now: float) -> None:
-        """The link has carried ``octets`` so far, and had something to carry for ``busy_s``."""
+    def seen(self, look: Look) -> None:
+        """Some time has gone by."""
         if self._pace is None:
             return
-        elapsed = now - self._then
-        carried, busy = octets - self._octets, busy_s - self._busy_s
-        # A link that is fast tells so early, and each moment spent on making less of the stream
-        # counts.
-        telling = self._pace.link is None and carried >= _TELLING
-        if elapsed < _LOOK_S and not telling:
-            return
-        if busy >= _BUSY * elapsed:
-            self._pace.carried(carried, busy)
-        elif carried >= _TELLING:
-            self._pace.unhindered(carried, busy)
-        self._then, self._octets, self._busy_s = now, octets, busy_s
+        if look.link_limits:
+            self._pace.carried(look.carried, look.held_s)
+        elif look.carried >= _TELLING:
+            self._pace.unhindered(look.carried, max(look.held_s, look.elapsed / _AT_MOST))
 
     def effort(self) -> Effort:
         """What to do with the next octets."""

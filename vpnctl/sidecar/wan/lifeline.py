@@ -78,8 +78,8 @@ class Lifeline:
 
     @property
     def carried(self) -> tuple[int, float]:
-        """Octets that were sent, and seconds in which there was something to send."""
-        return self._pace.octets, self._pace.busy_s
+        """Octets that were sent, and seconds in which link or limit took no more of them."""
+        return self._pace.octets, self._pace.held_s
 
     @contextlib.asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -290,17 +290,20 @@ class Lifeline:
                 connection.alive()
 
     async def _send(self, stream: Stream, record: bytes) -> None:
-        self._pace.sending(time.monotonic())
+        begun, held_s = time.monotonic(), stream.held_s
+        self._pace.sending(begun)
         while not (self._failure or self._leaving) and (
             delay := self._bucket.delay(len(record), time.monotonic())
         ):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._changed.wait()
+        limited_s = time.monotonic() - begun
         await stream.send(record)
         self._bucket.spend(len(record))
         self.traffic.sent += len(record)
-        self._pace.sent(len(record), time.monotonic())
+        held_s = limited_s + stream.held_s - held_s
+        self._pace.sent(len(record), time.monotonic(), held_s)
         self._tell()
         # The socket may always be ready: let others have their turn.
         await asyncio.sleep(0)

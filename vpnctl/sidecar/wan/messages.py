@@ -18,6 +18,7 @@ from vpnctl.errors import SidecarProtocolError
 
 HEADER = struct.Struct("!BI")
 _CHECK = struct.Struct("!Q16s")
+_GIVEN = struct.Struct("!QQ")
 _VERDICT = struct.Struct("!B")
 
 #: A piece of the return path is not longer.
@@ -35,6 +36,7 @@ class Kind(IntEnum):
     RETURN = 16
     RETURN_END = 17
     VERDICT = 18
+    GIVEN = 19
 
 
 class Outcome(IntEnum):
@@ -86,6 +88,16 @@ class ReturnEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """The destination's QEMU was given ``octets`` octets of the guest's stream so far, and the
+    destination had nothing to do for ``starved_us`` microseconds."""
+
+    kind: ClassVar[Kind] = Kind.GIVEN
+    octets: int
+    starved_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The last message: what became of the guest."""
 
@@ -93,10 +105,10 @@ class Verdict:
     outcome: Outcome
 
 
-Message: TypeAlias = Payload | Check | End | Return | ReturnEnd | Verdict
+Message: TypeAlias = Payload | Check | End | Return | ReturnEnd | Given | Verdict
 
 SOURCE_SAYS = frozenset({Kind.PAYLOAD, Kind.CHECK, Kind.END})
-DESTINATION_SAYS = frozenset({Kind.RETURN, Kind.RETURN_END, Kind.VERDICT})
+DESTINATION_SAYS = frozenset({Kind.RETURN, Kind.RETURN_END, Kind.GIVEN, Kind.VERDICT})
 
 
 def encode(message: Message) -> tuple[bytes | memoryview, ...]:
@@ -106,6 +118,8 @@ def encode(message: Message) -> tuple[bytes | memoryview, ...]:
             body: bytes | memoryview = message.octets
         case Check():
             body = _CHECK.pack(message.octets, message.digest)
+        case Given():
+            body = _GIVEN.pack(message.octets, message.starved_us)
         case Verdict():
             body = _VERDICT.pack(message.outcome)
         case End() | ReturnEnd():
@@ -129,6 +143,7 @@ class MessageReader:
                 (Kind.END, 0),
                 (Kind.RETURN, MAX_RETURN),
                 (Kind.RETURN_END, 0),
+                (Kind.GIVEN, _GIVEN.size),
                 (Kind.VERDICT, _VERDICT.size),
             )
             if kind in expected
@@ -185,6 +200,8 @@ def _decode(kind: Kind, body: memoryview) -> Message:
                 return Return(bytes(body))
             case Kind.CHECK:
                 return Check(*_CHECK.unpack(body))
+            case Kind.GIVEN:
+                return Given(*_GIVEN.unpack(body))
             case Kind.VERDICT:
                 return Verdict(Outcome(*_VERDICT.unpack(body)))
             case Kind.END:

@@ -27,11 +27,10 @@ class Pace:
     def __init__(self) -> None:
         #: Octets per second over the last interval in which something was sent.
         self.rate = 0.0
-        #: Octets that were sent, and seconds in which there was something to send.
+        #: Octets that were sent, and seconds in which link or limit took no more of them.
         self.octets = 0
-        self.busy_s = 0.0
+        self.held_s = 0.0
         self._since: float | None = None
-        self._last = 0.0
         self._sent = 0
         self._most = MAX_SEGMENT
 
@@ -54,15 +53,14 @@ class Pace:
     def sending(self, now: float) -> None:
         """A segment is about to be sent."""
         if self._since is None:
-            self._since = self._last = now
+            self._since = now
 
-    def sent(self, octets: int, now: float) -> None:
-        """It was sent."""
+    def sent(self, octets: int, now: float, held_s: float = 0.0) -> None:
+        """It was sent, after the link or the limit had not taken it for ``held_s``."""
         if self._since is None:
             return
         self.octets += octets
-        self.busy_s += now - self._last
-        self._last = now
+        self.held_s += held_s
         self._sent += octets
         elapsed = now - self._since
         if elapsed >= _INTERVAL_S:

@@ -36,6 +36,8 @@ class Stream:
         self._outgoing = ssl.MemoryBIO()
         self._buffer = bytearray(_RECEIVE)
         self._encrypted = bytearray(_RECEIVE)
+        #: Seconds in which the kernel took nothing more to be sent.
+        self.held_s = 0.0
         self._loop = asyncio.get_running_loop()
 
     @classmethod
@@ -183,7 +185,10 @@ class Stream:
             try:
                 return attempt()
             except BlockingIOError:
+                begun = self._loop.time()
                 await self._ready(writing=writing)
+                if writing:
+                    self.held_s += self._loop.time() - begun
 
     async def _ready(self, *, writing: bool) -> None:
         done = self._loop.create_future()

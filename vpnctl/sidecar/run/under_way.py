@@ -1,0 +1,76 @@
+"""How much of the stream may be under way: octets that QEMU counts as arrived, and are not.
+
+A guest that is paused waits for all of them.  Octets on the wire say little of that: where a site's
+cache is warm, one of them stands for hundreds of the guest, which the other site has still to
+rebuild and its QEMU to load.  So the destination tells what its QEMU was given, and what is under
+way is bounded by the rate of that.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from vpnctl.errors import SidecarProtocolError
+
+#: Seconds that octets may be under way beyond what the quickest ones were.
+SLACK_S = 0.06
+#: So few octets keep all steps at both ends busy.
+LEAST = 2 * 1024 * 1024
+#: The rate is the highest of so many spans of so many seconds in which something was under way: a
+#: slow moment must not make what may be under way less, and with it the rate less again.
+_SPANS = 10
+_SPAN_S = 0.1
+
+
+class UnderWay:
+    """Octets of one stream, counted from 0; time is of any clock that does not go backwards."""
+
+    def __init__(self) -> None:
+        #: Octets that were taken from QEMU, and of these, those that the other QEMU was given.
+        self.taken = 0
+        self.given = 0
+        #: Octets that may be under way.
+        self.most = 4 * LEAST
+        # Where the stream stood, and when.
+        self._marks: deque[tuple[int, float]] = deque()
+        self._quickest: float | None = None
+        self._rates: deque[float] = deque(maxlen=_SPANS)
+        # The present span: when it began, None while nothing is under way, and where.
+        self._since: float | None = None
+        self._from = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more may be taken from QEMU."""
+        return self.taken - self.given < self.most
+
+    def take(self, octets: int, now: float) -> None:
+        """``octets`` more were taken from QEMU."""
+        if self._since is None:
+            self._since, self._from = now, self.given
+        self.taken += octets
+        self._marks.append((self.taken, now))
+
+    def give(self, given: int, now: float) -> None:
+        """The other QEMU was given ``given`` octets in all.
+
+        Raises `SidecarProtocolError` when that is less than before, or more than there was.
+        """
+        if not self.given <= given <= self.taken:
+            raise SidecarProtocolError(
+                f"the peer says that its QEMU was given {given} octets; {self.given} were given"
+                f" before, and {self.taken} sent"
+            )
+        self.given = given
+        while self._marks and self._marks[0][0] <= given:
+            age = now - self._marks.popleft()[1]
+            self._quickest = age if self._quickest is None else min(age, self._quickest)
+        if self._since is None:
+            return
+        if now - self._since >= _SPAN_S:
+            self._rates.append((given - self._from) / (now - self._since))
+            self._since, self._from = now, given
+            self.most = max(LEAST, int(max(self._rates) * ((self._quickest or 0.0) + SLACK_S)))
+        if given == self.taken:
+            # The time until there is something again tells nothing.
+            self._since = None
