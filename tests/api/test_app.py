@@ -198,6 +198,46 @@ def test_a_chunked_body_is_bounded_too() -> None:
     assert answer.json()["error"]["code"] == "usage"
 
 
+def test_a_body_may_come_in_pieces() -> None:
+    async def pieces() -> Any:
+        yield b'{"author": '
+        yield b'"ada"}'
+
+    controller = FakeController()
+    answer = ask(controller, "POST", "/v1/apply", content=pieces(), headers=_JSON)
+    assert answer.is_success
+    assert "ada" in controller.asked[-1]
+
+
+def test_who_goes_away_before_all_is_said_changes_nothing() -> None:
+    SWITCH.controller = controller = FakeController()
+    coming = iter(
+        (
+            {"type": "http.request", "body": b'{"author": "ada"}', "more_body": True},
+            {"type": "http.disconnect"},
+        )
+    )
+    answered: list[Any] = []
+
+    async def receive() -> Any:
+        return next(coming)
+
+    async def send(message: Any) -> None:
+        answered.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/apply",
+        "scheme": "http",
+        "server": None,
+        "headers": [(b"content-type", b"application/json")],
+    }
+    asyncio.run(APP(scope, receive, send))
+    assert controller.asked == []
+    assert answered == []
+
+
 def test_a_foreign_host_name_is_refused_on_plain_tcp() -> None:
     for host in ("rebound.example", "127.rebound.example", "127.0.0.1.rebound.example"):
         answer = ask(FakeController(), "GET", "/v1/status", base=f"http://{host}:8080")
@@ -209,10 +249,11 @@ def test_a_foreign_host_name_is_refused_on_plain_tcp() -> None:
 def test_a_defect_is_told_without_a_traceback() -> None:
     controller = FakeController()
     controller.fail = KeyError("pe-e1")
-    answer = ask(controller, "GET", "/v1/status")
-    assert answer.status_code == 500
-    assert answer.json()["error"]["exit_code"] == 1
-    assert "Traceback" not in answer.text
+    looked = ask(controller, "GET", "/v1/status")
+    for answer in (looked, ask(controller, "POST", "/v1/apply", json={})):
+        assert answer.status_code == 500
+        assert answer.json()["error"]["exit_code"] == 1
+        assert "Traceback" not in answer.text
 
 
 def test_events_are_server_sent_events() -> None:

@@ -94,6 +94,37 @@ def test_withdrawal_of_e1_nlri(field: Field, family: Family) -> None:
     _attack(field, wire.update(wire.unreach(family, *THEIRS[family])))
 
 
+def test_replay_of_what_others_said_and_heard(field: Field) -> None:
+    said = [announce(family, nlris, HOSTILE_TARGET[family]) for family, nlris in THEIRS.items()]
+    said += [
+        announce(VPNV4, [wire.vpnv4(1100, b"\x0a\1\1")], "65000:1100"),
+        announce(VPLS, [wire.vpls(3100, 1)], "65000:3100"),
+    ]
+    # Octet for octet what a PE of E1 was told, route targets and all.
+    heard = [octets for octets in field.pes["pe-2"].updates if len(octets) > 40]
+    assert heard
+    _attack(field, *said, *heard)
+
+
+def test_mac_mobility_that_jumps(field: Field) -> None:
+    own = RouteTarget.parse(HOSTILE_TARGET[EVPN]).octets
+    foreign = RouteTarget.parse("65000:2100").octets
+    jumps = (0, 1, 1 << 31, (1 << 32) - 1, 0, (1 << 32) - 2)
+    _attack(
+        field,
+        *(
+            wire.update(
+                wire.reach(EVPN, *THEIRS[EVPN]),
+                BEST,
+                wire.attribute(0xC0, 16, target + struct.pack("!HBBI", 0x0600, sticky, 0, jump)),
+            )
+            for target in (own, foreign)
+            for sticky in (0, 1)
+            for jump in jumps
+        ),
+    )
+
+
 def test_originator_and_cluster_list_of_others(field: Field) -> None:
     loop = wire.attribute(0x80, 9, bytes((10, 255, 1, 2)))
     loop += wire.attribute(0x80, 10, bytes((10, 255, 0, 1)))

@@ -11,7 +11,7 @@ from lab.bench.migrate import BASELINE, GUESTS, OURS, Bench
 from lab.moving.alone import Alone
 from lab.moving.machines import Guest
 from lab.moving.picture import bars, picture
-from lab.moving.stage import LAB, Clouds
+from lab.moving.stage import LAB, Clouds, MoveError
 from tests.support.visitor import Heard
 from tests.support.visitor_program import ANSWER, TICK
 from vpnctl.migration.agent.messages import Mark, MigrationView, Pass
@@ -53,7 +53,7 @@ def test_the_machine_of_the_lab_is_one_too() -> None:
 
 def test_what_is_compared_with_qemu_alone() -> None:
     bench = Bench(Clouds.__new__(Clouds), quick=False)
-    bench._compare(Alone(3.0, 20.0, 0.5, 200_000_000, True), MOVED, 60_000_000)
+    bench._compare("slowly", Alone(3.0, 20.0, 0.5, 200_000_000, True), MOVED, 60_000_000)
     found = {(row.case.rpartition("/")[2], row.subject): row for row in bench.rows}
     memory = "memory, from its first page to the resume"
     assert found[memory, OURS].figure == pytest.approx(4.3)
@@ -62,6 +62,34 @@ def test_what_is_compared_with_qemu_alone() -> None:
     ratios = {case: row.holds for (case, _), row in found.items() if "ratio" in case}
     # 4.3 of 20 s and 60 of 200 MB are enough, 300 of 500 ms are not.
     assert sorted(map(bool, ratios.values())) == [False, True, True]
+
+
+def test_what_does_not_end_is_a_row_and_the_next_case_begins() -> None:
+    class Stage(Clouds):
+        def __init__(self) -> None:
+            self.stopped: list[str] = []
+
+        def vpnctl(self, *words: str) -> str:
+            self.stopped.append(words[2])
+            raise MoveError("it is not there")
+
+    class Stuck(Bench):
+        def trips(self) -> None:
+            raise MoveError("not ended in 300 s")
+
+    stage = Stage()
+    bench = Stuck(stage, quick=False)
+    bench.run("trips")
+    (row,) = bench.rows
+    assert (row.figure, row.holds, row.note) == (None, False, "not ended in 300 s")
+    assert set(stage.stopped) == {guest.name for guest in GUESTS}
+
+
+def test_a_comparison_without_the_other_one_has_our_figures() -> None:
+    bench = Bench(Clouds.__new__(Clouds), quick=False)
+    bench._compare("slowly", None, MOVED, 60_000_000)
+    assert {row.subject for row in bench.rows} == {OURS}
+    assert not [row for row in bench.rows if "ratio" in row.case]
 
 
 def test_a_move_in_pictures() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.bgp.recorder import listen, neighbor, running_speaker
 from tests.support.loopback import free_port, loopback_address
 from tests.support.rawbgp import VPLS, VPNV4, VPNV6, RawPeer, add_path, capability
-from vpnctl.bgp import exabgp_session
+from vpnctl.bgp import exabgp_neighbor
 from vpnctl.bgp.wire import AfiSafi, NeighborConfig
 
 pytestmark = pytest.mark.anyio
@@ -68,7 +68,7 @@ async def test_an_offer_that_makes_no_sense_is_answered_and_not_the_end() -> Non
 @pytest.mark.parametrize(("paths", "direction"), [((4, 8), 3), ((4, 0), 2), ((0, 8), 1)])
 def test_what_is_offered(paths: tuple[int, int], direction: int) -> None:
     config = offering(paths, "127.0.0.2", "127.0.0.1", 1790)
-    built = exabgp_session.build_neighbor(config)
+    built = exabgp_neighbor.build_neighbor(config)
     assert built["capability"]["add-path"] == direction
     assert {(int(afi), int(safi)) for afi, safi in built.addpaths()} == set(BOTH)
     assert NeighborConfig.from_json(config.to_json()) == config

@@ -18,7 +18,7 @@ from exabgp.bgp.fsm import FSM
 from tests.bgp.recorder import listen, neighbor
 from tests.support.loopback import free_port, loopback_address
 from tests.support.rawbgp import ALL_FAMILIES
-from vpnctl.bgp import exabgp_session
+from vpnctl.bgp import exabgp_neighbor, exabgp_session
 from vpnctl.bgp.channel import Channel
 from vpnctl.bgp.compat import PatchPoint, check_patch_points
 from vpnctl.bgp.wire import Kind, Problem
@@ -78,7 +78,7 @@ def test_a_process_with_another_exabgp_says_so_to_the_controller() -> None:
 
 
 def test_a_neighbor_has_the_families_asked_for_and_no_other() -> None:
-    built = exabgp_session.build_neighbor(neighbor("pe-1", "127.0.0.2", "127.0.0.1", 1790))
+    built = exabgp_neighbor.build_neighbor(neighbor("pe-1", "127.0.0.2", "127.0.0.1", 1790))
     assert {(int(afi), int(safi)) for afi, safi in built.families()} == set(ALL_FAMILIES)
     assert not built["capability"]["graceful-restart"]
     assert not built["capability"]["add-path"]

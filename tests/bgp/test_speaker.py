@@ -110,24 +110,6 @@ async def test_more_than_one_frame_is_cut_between_messages(local: str, port: int
             assert peer.updates == many
 
 
-async def test_to_wake_the_session_process_says_nothing_to_anybody(local: str, port: int) -> None:
-    address = loopback_address()
-    async with running_speaker() as (speaker, seen):
-        speaker.wake()
-        await speaker.configure([neighbor("pe-1", address, local, port)], [listen(local, port)])
-        with RawPeer(local=address, remote=(local, port)) as peer:
-            await established(peer)
-            session = await seen.session("pe-1")
-            speaker.wake()
-            speaker.send(session, update(1))
-            speaker.wake()
-            speaker.send(session, update(2))
-            await asyncio.to_thread(peer.wait_updates, 2)
-            assert [m[18] for m in peer.messages] == [1, KEEPALIVE, 2, 2]
-            await seen.until(lambda: seen.total_written[session] == len(update(1) + update(2)))
-    speaker.wake()  # there is nobody any more
-
-
 async def test_route_refresh_is_left_to_the_controller(local: str, port: int) -> None:
     address = loopback_address()
     async with running_speaker() as (speaker, seen):

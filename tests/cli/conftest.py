@@ -73,6 +73,7 @@ def vpnctl(served: Served, controller: FakeController, monkeypatch: pytest.Monke
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("vpnctl.cli.change.author", lambda: "ada")
     monkeypatch.setattr("vpnctl.cli.apply_cmd.author", lambda: "ada")
+    monkeypatch.setattr("vpnctl.cli.drift_cmd.author", lambda: "ada")
 
     def run(*words: str, **kwargs: Any) -> Result:
         return CliRunner().invoke(app, list(words), prog_name="vpnctl", **kwargs)

@@ -8,11 +8,12 @@ import pytest
 
 from tests.cli.conftest import Served
 from tests.support.fake_controller import AT, FakeController
+from vpnctl.cli.agent.serve_cmd import _bridges
 from vpnctl.cli.client import Client
 from vpnctl.cli.migrate.network import ControllerNetwork
 from vpnctl.cli.settings import Settings
 from vpnctl.controller.views import Event
-from vpnctl.errors import ControllerError, MigrationError, NotFoundError
+from vpnctl.errors import ControllerError, MigrationError, NotFoundError, UsageError
 from vpnctl.migration.network import RouteMoment
 
 MAC = "52:54:00:00:00:01"
@@ -77,3 +78,11 @@ def test_a_controller_that_is_not_there_is_told(
 
     with pytest.raises(ControllerError, match="no controller answers"):
         asyncio.run(story())
+
+
+def test_all_that_is_wrong_with_bridges_is_told_at_once() -> None:
+    with pytest.raises(UsageError) as error:
+        _bridges(["E1", "E2=br-e2", "E2=br-0", "E 3=br-e3", "E4=a-name-that-is-too-long"])
+    for wrong in ("'E1' is no VPN=BRIDGE", "E2 has two bridges, br-e2 and br-0", "'E 3=", "'E4="):
+        assert wrong in error.value.message
+    assert _bridges(["E1=br-e1", "E2=br-e2", "E1=br-e1"]) == {"E1": "br-e1", "E2": "br-e2"}

@@ -21,14 +21,14 @@ def test_drift_shows_what_differs_and_ends_with_1(vpnctl: Any, controller: FakeC
         "    + E1_cloud2 { ... }",
         "  pe-c2b  as it shall be",
     ]
-    assert controller.asked[-1] == ("drift", False)
+    assert controller.asked[-1] == ("drift", False, "ada")
 
 
 def test_drift_that_was_fixed_is_none(vpnctl: Any, controller: FakeController) -> None:
     result = vpnctl("drift", "pe-c2a", "--fix")
     assert result.exit_code == 0
     assert "  pe-c2a  fixed" in result.stdout.splitlines()
-    assert controller.asked[-1] == ("drift", "pe-c2a", True)
+    assert controller.asked[-1] == ("drift", "pe-c2a", True, "ada")
 
 
 def test_the_doctor_names_what_is_bad_and_what_to_do(

@@ -45,6 +45,10 @@ def test_a_guest_moves_and_comes_back(world: World) -> None:
                 assert not list((world.directory / source / "run").iterdir())
                 with pytest.raises(PrecheckError, match="already"):
                     await coordinator.start("web1", target)
+        # It has only just come, and dies: it is started again, from its disk.
+        kill(world.directory / "a", "qemu-system")
+        assert await world.settled() == "a"
+        assert 0 < await world.verify("a") < rounds
 
     asyncio.run(story())
 

@@ -23,7 +23,6 @@ RESTART, LASTING = 2, 600
 
 BIRD = """\
 router id {router_id};
-strict bind on;
 vpn4 table four;
 protocol device {{ }}
 protocol static {{
@@ -34,6 +33,7 @@ protocol bgp reflector {{
   local {address} port {own_port} as 65000;
   neighbor {ours} port {port} as 65000;
   multihop;
+  strict bind on;
   connect retry time 1;
   connect delay time 1;
   error wait time 1, 2;
@@ -164,7 +164,7 @@ class House:
         return stack
 
     def rows(self, pe: str) -> list[str]:
-        answer = self.serve.client.get(f"peers/{pe}/rib-in")
+        answer = self.serve.client.get("peers", pe, "rib-in")
         return [row["status"] for row in answer["routes"]]
 
 
@@ -188,7 +188,7 @@ def test_routes_of_a_pe_that_stays_away_are_marked_and_the_mark_goes_when_it_is_
 ) -> None:
     house = House(tmp_path, stack, LASTING)
     stack.enter_context(house.bird(name="old"))
-    gobgp_runs = stack.enter_context(house.gobgp())
+    stack.enter_context(house.gobgp())
     bird_runs = stack.enter_context(house.bird())
     old = house.birds["old"]
     name_at_gobgp = "65000:1:10.1.0.0/16"
@@ -206,24 +206,28 @@ def test_routes_of_a_pe_that_stays_away_are_marked_and_the_mark_goes_when_it_is_
     bird_runs.close()
     wait_until(lambda: marked_at_gobgp() is True, "GoBGP to see the mark")
     wait_until(lambda: AT_BIRD not in old.communities(), "the old one to lose the route")
-    assert house.rows("bird")[0].startswith("long-lived stale")
+    words = r"long-lived stale: the PE is away, \d+ s left; accepted"
+    assert re.fullmatch(words, house.rows("bird")[0])
+    peers = house.serve.client.get("peers")["peers"]
+    [stale] = [peer["stale"] for peer in peers if peer["name"] == "bird"]
+    assert re.fullmatch(r"1 vpnv4 long-lived, \d+ s left", stale[0])
 
     stack.enter_context(house.bird("-R"))
     wait_until(lambda: marked_at_gobgp() is False, "the mark to go")
     wait_until(lambda: AT_BIRD in old.communities(), "the old one to have it again")
 
-    gobgp_runs.close()
+    house.speaker.process.kill()
     wait_until(lambda: MARK in at_bird().get(AT_GOBGP, ""), "BIRD to see the mark")
     wait_until(lambda: AT_GOBGP not in old.communities(), "the old one to lose the route")
 
 
 def test_and_they_go_when_that_is_over(tmp_path: Path, stack: ExitStack) -> None:
     house = House(tmp_path, stack, lasting=2)
-    gobgp_runs = stack.enter_context(house.gobgp())
+    stack.enter_context(house.gobgp())
     stack.enter_context(house.bird())
     bird = house.birds["bird"]
     wait_until(lambda: AT_GOBGP in bird.communities(), "BIRD's routes")
-    gobgp_runs.close()
+    house.speaker.process.kill()
     wait_until(lambda: MARK in bird.communities().get(AT_GOBGP, ""), "BIRD to see the mark")
     wait_until(lambda: AT_GOBGP not in bird.communities(), "the route to go")
     assert house.rows("gobgp") == []

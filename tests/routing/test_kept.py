@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from tests.routing import wire
+from tests.routing.test_engine import NLRI, PE0, PE1, PE2, RT0, RT1, House, announce
 from tests.routing.test_engine_whole import Whole, _crowded, _with_paths
 from tests.support.rulesets import Policy, build, edited
 from vpnctl.model import VPNV4
@@ -111,6 +112,56 @@ class KeptPaths(Kept):
 
     families = (VPNV4,)
     opened = staticmethod(_with_paths)
+
+
+def _next(house: House, number: int) -> list[wire.Decoded]:
+    """What a peer is told by another engine that has the images of all sessions."""
+    former, output = house.engine, wire.Peers()
+    engine = Engine(former.rules, output)
+    images = {each: list(former.image(each)) for each in former.sessions}
+    for session_ in former.sessions.values():
+        engine.session_held(session_.opened)
+    for each, image in images.items():
+        engine.updates(each, b"".join(octets for heard, octets in image if heard))
+    for each, image in images.items():
+        told = Told(former.sessions[each].opened.paths_sent)
+        told.add(b"".join(octets for heard, octets in image if not heard))
+        engine.resume(each, told)
+        engine.written(each, engine.sessions[each].sent_octets)
+    return output.updates(number)
+
+
+def test_who_has_everything_is_told_nothing() -> None:
+    house = House()
+    house.say(PE0, announce(NLRI))
+    house.hears(PE1)
+    assert _next(house, PE1) == []
+
+
+def test_what_waited_for_a_slow_peer_is_told_by_the_next_one() -> None:
+    house = House()
+    # Nothing of it is read, so the second one waits.
+    house.say(PE0, announce(NLRI))
+    others = [wire.vpnv4(10, bytes((10, 9, item))) for item in range(20)]
+    for other in others:
+        house.say(PE0, announce(other))
+    house.say(PE0, announce(NLRI, more=wire.attribute(0x80, 4, bytes(4))))
+    assert house.engine.by_peer["pe1"].waiting
+    told = _next(house, PE1)
+    [update] = [each for each in told if NLRI in each.announced]
+    assert update[4] == bytes(4)
+    # Of the others those that fitted were told before.
+    assert len([nlri for each in told for nlri in each.announced if nlri in others]) >= 15
+
+
+def test_which_of_two_paths_was_told_is_not_guessed() -> None:
+    house = House()
+    nlri = wire.vpnv4(7777, b"\x0a\x01\x00")
+    house.say(PE0, announce(nlri, targets=(RT0,)))
+    house.say(PE1, announce(nlri, targets=(RT1,)))
+    house.hears(PE2)
+    [update] = _next(house, PE2)
+    assert update.announced == [nlri]
 
 
 TestKept = Kept.TestCase

@@ -277,3 +277,14 @@ def test_a_community_is_found_where_communities_begin_and_nowhere_else() -> None
     [path] = house.engine.by_peer["pe0"].paths.values()
     assert not has(path.attributes, LLGR_STALE)
     assert not is_stale(path.attributes)
+
+
+def test_end_of_rib_waits_for_others_where_only_the_long_time_was_agreed_on() -> None:
+    house = House()
+    house.engine.session_down(PE0)
+    house.engine.unsettled()
+    assert house.up(lasting(AGAIN, seconds=0)) == []
+    house.engine.settled()
+    marks = [wire.decode(body) for kind, body in house.output.take(AGAIN) if kind == 2]
+    assert len(marks) == len(ALL)
+    assert all(mark.end_of_rib for mark in marks)

@@ -134,6 +134,24 @@ def test_files_with_the_same_bytes_are_not_parsed_again(monkeypatch: pytest.Monk
     assert second.allocations is first.allocations
 
 
+def test_a_partner_keeps_its_endpoints_until_a_number_of_theirs_moves() -> None:
+    a = "vpn: A\nservice: vpls\nsites: [hq, cloud1]\n"
+    b = "vpn: B\nservice: vpls\nsites: [branch]\n"
+    first = load(policy(a=a, b=b))
+    joined = policy(a=a, b=b + "extranet: [{to: A}]\n")
+    second = load(joined, previous=first)
+    before, after = first.ruleset.vpns["A"], second.ruleset.vpns["A"]
+    assert after.extranets == {"B"}
+    assert after.endpoints is before.endpoints
+    # A third file takes the target that was allocated to A.
+    (target,) = before.endpoints[0].export_targets
+    taken = f"vpn: C\nservice: vpls\nsites: [{{site: cloud2, targets: {target}}}]\n"
+    third = load({**joined, **policy(c=taken)}, previous=second)
+    moved = third.ruleset.vpns["A"].endpoints
+    assert moved[0].export_targets != (target,)
+    assert moved[1:] == before.endpoints[1:]
+
+
 def test_without_allocations_those_of_the_previous_load_are_kept() -> None:
     first = load(policy(a="vpn: A\nservice: vpls\nsites: [hq]\n"))
     second = load(policy(b="vpn: B\nservice: vpls\nsites: [hq]\n"), previous=first)

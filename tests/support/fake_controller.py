@@ -250,7 +250,7 @@ class FakeController:
         self, routers: Iterable[str] = (), *, fix: bool, author: str = "api"
     ) -> tuple[views.Drift, ...]:
         self._check()
-        self.asked.append(("drift", *routers, fix))
+        self.asked.append(("drift", *routers, fix, author))
         diff = "[edit routing-instances]\n+ E1_cloud2 { ... }"
         return (
             views.Drift("pe-c2a", "junos-mx", diff, "", fix),

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from vpnctl import __version__
 from vpnctl.api import answers, bodies
-from vpnctl.api.changing import Change, Shortcut
+from vpnctl.api.changing import Change, Refusal, Shortcut
 from vpnctl.api.errors import http_status, to_json
 from vpnctl.api.guard import Guard
 from vpnctl.api.routers import add_routers
@@ -118,9 +118,9 @@ def create_app(service: ControllerService) -> FastAPI:
     )
     app.state.closing = asyncio.Event()
     answers.prepare()
-    _answer_errors(app)
+    refusals = _answer_errors(app)
     changes = _add_changes(app, service)
-    app.add_middleware(Shortcut, changes=changes, refusals=app.exception_handlers)
+    app.add_middleware(Shortcut, changes=changes, refusals=refusals)
     # Outermost, as the one that comes last.
     app.add_middleware(Guard)
     _add_history(app, service)
@@ -131,7 +131,9 @@ def create_app(service: ControllerService) -> FastAPI:
     return app
 
 
-def _answer_errors(app: FastAPI) -> None:
+def _answer_errors(app: FastAPI) -> dict[type[Exception], Refusal]:
+    """Let the application answer what goes wrong; gives what answers each kind but defects."""
+
     async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, VpnctlError)
         return JSONResponse(to_json(error), http_status(error))
@@ -158,10 +160,15 @@ def _answer_errors(app: FastAPI) -> None:
         )
         return JSONResponse(to_json(told), 500)
 
-    app.add_exception_handler(VpnctlError, refused)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(StarletteHTTPException, http)
+    refusals: dict[type[Exception], Refusal] = {
+        VpnctlError: refused,
+        RequestValidationError: invalid,
+        StarletteHTTPException: http,
+    }
+    for kind, answer in refusals.items():
+        app.add_exception_handler(kind, answer)
     app.add_exception_handler(Exception, defect)
+    return refusals
 
 
 def _add_changes(app: FastAPI, service: ControllerService) -> dict[str, Change]:

@@ -36,7 +36,10 @@ class Change:
         self._model: type[BaseModel] = get_type_hints(endpoint)["body"]
 
     async def answer(self, scope: Scope, receive: Receive) -> Response:
-        """Take a request; raises `RequestValidationError`, and what the endpoint raises."""
+        """Take a request.
+
+        Raises `RequestValidationError`, `ClientDisconnect`, and what the endpoint raises.
+        """
         octets = await _body(receive)
         return await self._endpoint(body=_checked(self._model, scope, octets))
 
@@ -44,15 +47,15 @@ class Change:
 class Shortcut:
     """Gives requests for ``changes``, by path, to their endpoints, and all others to the app.
 
-    ``refusals``: what answers an exception, by its class, as the app would; one that has none is
-    a defect and goes on to whoever is outside.
+    ``refusals``: what answers an exception, by its class; one that has none is a defect, and goes
+    on to whoever is outside.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         changes: Mapping[str, Change],
-        refusals: Mapping[Any, Refusal],
+        refusals: Mapping[type[Exception], Refusal],
     ) -> None:
         self._app = app
         self._changes = changes
@@ -67,6 +70,8 @@ class Shortcut:
             return
         try:
             response = await change.answer(scope, receive)
+        except ClientDisconnect:
+            return  # before all was said: there is nothing to do, and nobody to tell
         except Exception as error:
             refuse = self._refusal(error)
             if refuse is None:
@@ -75,8 +80,7 @@ class Shortcut:
         await response(scope, receive, send)
 
     def _refusal(self, error: Exception) -> Refusal | None:
-        kinds = type(error).__mro__
-        known = (kind for kind in kinds if kind is not Exception and kind in self._refusals)
+        known = (kind for kind in type(error).__mro__ if kind in self._refusals)
         return next((self._refusals[kind] for kind in known), None)
 
 

@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from vpnctl.bgp.controllers import Controllers, Welcome
 from vpnctl.bgp.listeners import Listeners, distinct
@@ -42,9 +41,6 @@ TICK = 0.2
 CONGESTED, RELIEVED = 4 * 1024 * 1024, 1024 * 1024
 #: Seconds that the last NOTIFICATIONs have before the process ends anyway.
 STOP_TIME = 1.5
-#: Peers that get a turn of nothing when something to send is announced.  After some milliseconds
-#: of idleness the processor has forgotten this program; the first turns bring it back.
-_WARM = 4
 #: Subtype of a ROUTE-REFRESH (RFC 7313 section 3.2).
 _END_OF_REFRESH = 2
 #: RFC 9003: what the peers are told when no controller has come in time.
@@ -381,9 +377,6 @@ class SessionLoop:
             return
         if kind == Kind.STOP:
             self.stop()
-            return
-        if kind == Kind.WAKE:
-            self._dirty.update(islice(self._peers.values(), _WARM))
             return
         live = self._sessions.get(number)
         if live is None:

@@ -37,8 +37,6 @@ from vpnctl.model import Listen
 
 #: Octets of UPDATES handed on before other tasks of the event loop get their turn.
 TURN_SIZE = 256 * 1024
-#: Octets for the session process that do not wait until the event loop has its turn.
-SOON_SIZE = 64 * 1024
 #: Octets of one SEND frame, unless a single message is longer.
 SEND_SIZE = 1024 * 1024
 #: Seconds for the process to start, and to end when told to.
@@ -148,11 +146,6 @@ class Speaker:
         self._sent[session] += len(data)
         for piece in cut(data, SEND_SIZE):
             self._put(Kind.SEND, session, piece)
-
-    def wake(self) -> None:
-        """Something to send may follow within milliseconds: let the session process wake up now."""
-        self._put(Kind.WAKE, 0)
-        self._flush()
 
     def notify(self, session: int, code: int, subcode: int, data: bytes = b"") -> None:
         """End a session with a NOTIFICATION; `session_down` follows."""
@@ -464,12 +457,7 @@ class Speaker:
         if self._channel is None:
             return  # the process is being replaced; the new one learns what it needs
         self._channel.put(kind, session, payload)
-        if self._writing:
-            return
-        if self._channel.backlog >= SOON_SIZE:
-            # The session process writes this while the next peer's octets are made.
-            self._flush()
-        elif not self._flush_scheduled:
+        if not self._writing and not self._flush_scheduled:
             self._flush_scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
 

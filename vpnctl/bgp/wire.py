@@ -71,7 +71,6 @@ class Kind(IntEnum):
     IMAGE_HEARD = 38  # messages that say what the peer has said until now, in any pieces
     IMAGE_TOLD = 39  # the same of what it was told
     IMAGE_DONE = 40
-    WAKE = 41  # something to send may follow within milliseconds
 
 
 class FrameError(Exception):

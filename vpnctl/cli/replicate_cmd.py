@@ -8,8 +8,8 @@ import typer
 
 from vpnctl.cli.agent.asking import DEFAULT_AGENTS
 from vpnctl.cli.command import MIGRATION_PANEL, command, epilog
-from vpnctl.cli.migrate.asking import Agents, coordinate
-from vpnctl.cli.output import Format, Output, print_document, print_table, say
+from vpnctl.cli.migrate.asking import Agents, coordinate, told_as_document
+from vpnctl.cli.output import Format, Output, print_table, say
 from vpnctl.cli.sidecar.quantities import show_rate, show_size
 
 if TYPE_CHECKING:
@@ -73,11 +73,7 @@ def _add_status(app: typer.Typer) -> None:
     ) -> None:
         """List replications, and how far they are."""
         found, silent = coordinate(ctx.obj, agents, lambda coordinator: coordinator.replications())
-        for error in silent:
-            say(f"missing: {error.message}")
-        if not output.for_people:
-            told = {"replications": [one.model_dump(mode="json") for one in found]}
-            print_document(told, output)
+        if told_as_document("replications", found, silent, output):
             return
         print_table(
             ("MACHINE", "FROM", "TO", "PHASE", "LEFT", "SENT", "FOR", "LIMIT", "CUTS", "TROUBLE"),

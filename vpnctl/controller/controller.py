@@ -364,7 +364,6 @@ class Controller(Provisioning):
             work = await self._work_of(candidate)
             heard = await self._at_routers(work, candidate, author) if work else None
             confirm_by = self._now() + timedelta(seconds=confirm_s) if confirm_s else None
-            self._peers.wake()
             try:
                 with timeline.step("stored"):
                     commitment = self._commitment(candidate, author, confirm_by, work)

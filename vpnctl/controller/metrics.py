@@ -139,4 +139,16 @@ class Metrics(Collector):
                     asked.add_metric([name], len(session.membership))
                 for account in session.ledger.accounts.values():
                     beyond.add_metric([name, account.family.name], account.refused)
-        yield from (up, queue, flight, updates, malformed, limit, beyond, memory, asked, stale, outlived)
+        yield from (
+            up,
+            queue,
+            flight,
+            updates,
+            malformed,
+            limit,
+            beyond,
+            memory,
+            asked,
+            stale,
+            outlived,
+        )

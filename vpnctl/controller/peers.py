@@ -13,19 +13,18 @@ import structlog
 
 from vpnctl.bgp.process import Keep
 from vpnctl.bgp.speaker import Speaker
-from vpnctl.bgp.wire import Configured, NeighborConfig, SessionClosed, SessionOpened
+from vpnctl.bgp.wire import Configured, SessionClosed, SessionOpened
+from vpnctl.controller import terms
 from vpnctl.controller.events import EventHub, utc_text
 from vpnctl.controller.keys import Keys
 from vpnctl.controller.progress import Delivery, Heard
-from vpnctl.controller.restarts import Restarts
+from vpnctl.controller.restarts import Restarts, time_to_say
 from vpnctl.errors import SessionProcessError
-from vpnctl.model import AddPath, Family, Guard, Listen, Network, Pe
-from vpnctl.model.family import RT_CONSTRAINT, SESSION_FAMILIES, VPNV4, VPNV6
+from vpnctl.model import Guard, Listen, Network
 from vpnctl.routing import update
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.guard import CEASE, OUT_OF_RESOURCES, TOO_MANY_ROUTES
 from vpnctl.routing.kept import Told
-from vpnctl.routing.long_lived import LongLived
 from vpnctl.routing.rewrite import Rules
 from vpnctl.routing.session import Opened
 
@@ -34,35 +33,11 @@ _log = structlog.get_logger()
 #: Cease, administrative reset (RFC 4486).
 _CEASE_RESET = (6, 4)
 
-_RT_CONSTRAINT = RT_CONSTRAINT.afi, RT_CONSTRAINT.safi
-
 #: Seconds that a PE has to send its routes again (RFC 7313 section 4).
 REFRESH_TIME = 600.0
 
 #: Seconds that a PE has to say which targets it wants (RFC 4684 section 6).
 INTEREST_TIME = 60.0
-
-_FAMILY_OF = {(family.afi, family.safi): family for family in SESSION_FAMILIES.values()}
-
-
-def _known(pairs: Iterable[tuple[int, int]]) -> frozenset[Family]:
-    return frozenset(_FAMILY_OF[pair] for pair in pairs if pair in _FAMILY_OF)
-
-
-def _offered(pe: Pe) -> tuple[tuple[int, int], ...]:
-    families = tuple((family.afi, family.safi) for family in sorted(pe.families))
-    return (*families, _RT_CONSTRAINT) if pe.rt_constraint else families
-
-
-def _restart_time(pe: Pe) -> int | None:
-    """Seconds of a graceful restart, None for not offering one; RFC 9494 is not without it."""
-    lasting = pe.long_lived_graceful_restart
-    return pe.graceful_restart if pe.graceful_restart or lasting else None
-
-
-def _with_paths(pe: Pe) -> tuple[tuple[int, int], ...]:
-    """The families in which path identifiers are offered, if they are."""
-    return tuple((each.afi, each.safi) for each in (VPNV4, VPNV6) if each in pe.families)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +141,6 @@ class Peers:
         for imaging in self._imaging:
             imaging.cancel()
 
-    def wake(self) -> None:
-        """UPDATEs may follow within milliseconds."""
-        self._speaker.wake()
-
     def follow(self, told: Iterable[str], begun_ns: int) -> Delivery:
         """Follow what was just sent to the peers named until `unfollow`."""
         by_peer = self.engine.by_peer
@@ -245,36 +216,11 @@ class Peers:
         if network is None:
             return
         pes = [pe for pe in network.pes.values() if pe.name not in self._held]
-        neighbors = self._neighbors(network, pes)
+        # Without its key a session would be there for everybody.
+        keys = self._keys
+        neighbors = [terms.neighbor(network, pe, keys.of(pe)) for pe in pes if keys.has(pe)]
         listens = network.controller.listen
         self._take_note(await self._speaker.configure(neighbors, listens))
-
-    def _neighbors(self, network: Network, pes: Iterable[Pe]) -> list[NeighborConfig]:
-        controller = network.controller
-        return [
-            NeighborConfig(
-                name=pe.name,
-                peer_address=pe.address,
-                local_address=pe.listen.address,
-                listen_port=pe.listen.port,
-                peer_port=pe.bgp_port,
-                local_asn=controller.asn,
-                peer_asn=pe.asn,
-                router_id=controller.router_id,
-                families=_offered(pe),
-                hold_time=pe.hold_time,
-                passive=pe.passive,
-                hops=pe.guard.hops,
-                restart_time=_restart_time(pe),
-                long_lived_time=pe.long_lived_graceful_restart or None,
-                md5=self._keys.of(pe),
-                paths=(pe.add_path.send, pe.add_path.receive),
-                path_families=_with_paths(pe),
-            )
-            for pe in pes
-            # Without its key a session would be there for everybody.
-            if self._keys.has(pe)
-        ]
 
     def _take_note(self, configured: Configured) -> None:
         self.listening = tuple(str(listen) for listen in configured.listening)
@@ -294,7 +240,7 @@ class Peers:
 
     def session_held(self, session: int, opened: SessionOpened) -> None:
         """A PE's session is up since another controller was there."""
-        self._told[session] = Told(_known(opened.paths_sent))
+        self._told[session] = Told(terms.families_of(opened.paths_sent))
         self._begun(session, opened, self.engine.session_held, "held, and gone on with")
 
     def _begun(
@@ -304,40 +250,14 @@ class Peers:
             return  # the PE was just taken out of the policy; the session is being closed
         self.states[opened.neighbor] = SessionState("established", "", self._now())
         with self._contained(session, opened.neighbor):
-            begin(self._agreed(session, opened))
-        if _RT_CONSTRAINT in opened.families:
+            pe = self._network.pes.get(opened.neighbor) if self._network is not None else None
+            begin(terms.agreed(session, opened, pe, self._router_id))
+        if terms.CONSTRAINT in opened.families:
             loop = asyncio.get_running_loop()
             loop.call_later(INTEREST_TIME, self.engine.interest_known, session)
-        families = sorted(_known(opened.families))
+        families = sorted(terms.families_of(opened.families))
         names = ", ".join(family.name for family in families) or "no family in common"
         self._hub.tell("session", opened.neighbor, f"{words} ({names})")
-
-    def _agreed(self, session: int, opened: SessionOpened) -> Opened:
-        """The same for the engine."""
-        pe = self._network.pes.get(opened.neighbor) if self._network is not None else None
-        paths = AddPath() if pe is None else pe.add_path
-        return Opened(
-            number=session,
-            peer=opened.neighbor,
-            peer_address=opened.peer_address.packed,
-            peer_router_id=opened.peer_router_id.packed,
-            peer_asn=opened.peer_asn,
-            local_asn=opened.local_asn,
-            router_id=self._router_id,
-            families=_known(opened.families),
-            asn4=opened.asn4,
-            message_size=opened.message_size,
-            enhanced_refresh=opened.refresh == "enhanced",
-            refresh=opened.refresh != "absent",
-            guard=self._guard_of(opened.neighbor),
-            rt_constraint=_RT_CONSTRAINT in opened.families,
-            stale_time=self._stale_time(opened),
-            restartable=_known(opened.restartable),
-            preserved=_known(opened.preserved),
-            paths_sent=dict.fromkeys(_known(opened.paths_sent), paths.send),
-            paths_taken=dict.fromkeys(_known(opened.paths_taken), paths.receive),
-            long_lived=self._long_lived(opened),
-        )
 
     def told(self, session: int, messages: bytes) -> None:
         """What a held session's PE was told before we came."""
@@ -392,7 +312,7 @@ class Peers:
 
     def refresh(self, session: int, afi: int, subtype: int, safi: int) -> None:
         """A PE asks for its routes again (RFC 2918), or sends its own again (RFC 7313)."""
-        family = RT_CONSTRAINT if (afi, safi) == _RT_CONSTRAINT else _FAMILY_OF.get((afi, safi))
+        family = terms.family_of(afi, safi)
         if family is None:
             return
         with self._contained(session):
@@ -491,40 +411,16 @@ class Peers:
 
     def _expect_all(self, network: Network) -> None:
         """Hold End-of-RIB back until every PE that restarts gracefully has said what it has."""
-        patience = max((pe.graceful_restart for pe in network.pes.values()), default=0)
+        patience = max(map(time_to_say, network.pes.values()), default=0)
         if patience:
             self.engine.unsettled()
             asyncio.get_running_loop().call_later(patience, self.engine.settled)
 
     def _all_have_said(self) -> bool:
         pes = self._network.pes.values() if self._network is not None else ()
-        sessions = [self.engine.by_peer.get(pe.name) for pe in pes if pe.graceful_restart]
+        sessions = [self.engine.by_peer.get(pe.name) for pe in pes if time_to_say(pe)]
         return all(
             each is not None and each.end_of_rib >= each.opened.families for each in sessions
-        )
-
-    def _stale_time(self, opened: SessionOpened) -> int:
-        """Seconds for which a PE's routes stay: what it asks for, at most what the policy says."""
-        pe = self._network.pes.get(opened.neighbor) if self._network is not None else None
-        if pe is None or opened.restart_time is None:
-            return 0
-        return min(opened.restart_time, pe.graceful_restart)
-
-    def _long_lived(self, opened: SessionOpened) -> LongLived:
-        """What was agreed on of RFC 9494; routes stay for what the policy says at most."""
-        pe = self._network.pes.get(opened.neighbor) if self._network is not None else None
-        most = 0 if pe is None else pe.long_lived_graceful_restart
-        times = {
-            _FAMILY_OF[afi, safi]: min(seconds, most)
-            for afi, safi, seconds in opened.long_lived or ()
-            if (afi, safi) in _FAMILY_OF and min(seconds, most)
-        }
-        return LongLived(
-            offered=most > 0,
-            understood=opened.long_lived is not None,
-            despite=pe is not None and pe.stale_routes,
-            times=times,
-            preserved=_known(opened.long_lived_preserved),
         )
 
     def _guard_of(self, peer: str) -> Guard:

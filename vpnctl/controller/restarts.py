@@ -11,10 +11,19 @@ import asyncio
 from collections.abc import Callable
 from math import ceil
 
-from vpnctl.model import Family
+from vpnctl.model import Family, Pe
 from vpnctl.routing.engine import Engine
 from vpnctl.routing.session import Opened, Session
 from vpnctl.routing.table import Path
+
+#: Seconds that a PE has to say what it has after we restarted, where it has no time for a restart
+#: of its own (Selection_Deferral_Timer of RFC 4724 section 4.1).
+SAYING_TIME = 60
+
+
+def time_to_say(pe: Pe) -> int:
+    """Seconds that a PE has to say what it has after we restarted, 0 for not being waited for."""
+    return pe.graceful_restart or (SAYING_TIME if pe.long_lived_graceful_restart else 0)
 
 
 class Restarts:

@@ -66,6 +66,8 @@ class _Process:
     def ask(self, job: bytes, platform: str) -> bytes:
         """Its answer; raises `TemplateMistakeError` where there is none."""
         with self._lock:
+            if self._child is not None and self._child.poll() is not None:
+                self._end()  # somebody has ended it while it had nothing to do
             try:
                 connection = self._connection or self._start()
                 connection.send_bytes(job)

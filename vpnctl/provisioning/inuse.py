@@ -11,9 +11,11 @@ from collections.abc import Callable, Collection, Iterator
 
 from lxml import etree
 
+from vpnctl.errors import ProvisioningError
 from vpnctl.model import InUse, RouteDistinguisher, RouteTarget
-from vpnctl.provisioning.blocks import FRR, Block, parse_blocks
+from vpnctl.provisioning.blocks import FRR, parse_blocks
 from vpnctl.provisioning.documents import JUNOS_XML, KEYS, NETCONF_XML, parse_document
+from vpnctl.provisioning.inuse_frr import frr_numbers
 from vpnctl.provisioning.paths import (
     Step,
     children,
@@ -32,6 +34,8 @@ _TAG = re.compile(r"(?:0x[0-9A-Fa-f]{4}\.)?([0-9]{1,4})")
 #: A target with signs that stand for others, and what these are: one, or as many as there are.
 _WILDCARD = re.compile(r"(?:[0-9:]|\.[*+]?|\*){1,40}")
 _EVERY = re.compile(r"\.[*+]|\*|\.")
+#: More numbers than a router has: each VLAN at more than a hundred ports.
+_MOST_USES = 1 << 19
 #: More of them than anybody writes would take long to be compared.
 _MOST_EVERY = 4
 _DIGITS = re.compile(r"[0-9]{1,10}")
@@ -40,31 +44,25 @@ _MOST_VLAN = 4094
 _MOST_VE_ID = 0xFFFF
 _MOST_VNI = 0xFFFFFF
 _TWO_OCTETS = 0xFFFF
-_BETWEEN = " / "
 _Steps = tuple[Step, ...]
 _Keys = tuple[tuple[str, str], ...]
-
-#: What of an FRR line is a number, by kind; a line may have several targets.
-_FRR_LINES = {
-    "rd": re.compile(r"rd (?:vpn export )?(\S+)"),
-    "vni": re.compile(r"vni ([0-9]+)"),
-    "route-target": re.compile(r"(?:route-target|rt vpn) (?:import|export|both) (.+)"),
-}
 
 
 def in_use(profile: Profile, configuration: str, owned: Collection[str] = ()) -> tuple[InUse, ...]:
     """Every number in a running configuration, without what is in the ``owned`` nodes.
 
     ``configuration`` is the whole of it, in the format of the profile.  What is no number that
-    could be allocated (a name, a range with a wildcard) is passed over.
+    could be allocated (a name, a range with a wildcard) is passed over.  A VLAN that a port has
+    several times is told once.
     """
     if profile.format == JUNOS_XML:
         found = _junos(_without(parse_document(configuration), owned))
     elif profile.format == NETCONF_XML:
         found = _named(_without(parse_document(configuration), owned), profile)
     else:
-        found = _frr(parse_blocks(configuration), frozenset(owned))
-    return tuple(sorted(set(found)))
+        numbers = frr_numbers(parse_blocks(configuration), frozenset(owned))
+        found = (use for one in numbers for use in _of_kind(*one, port=""))
+    return tuple(sorted(_counted(found)))
 
 
 def wildcards(
@@ -84,7 +82,7 @@ def wildcards(
             if (member.text or "").strip().startswith("target:")
         ]
     elif profile.format == FRR:
-        lines = _frr_lines(parse_blocks(configuration), frozenset(owned))
+        lines = frr_numbers(parse_blocks(configuration), frozenset(owned))
         members = [(where, text) for kind, text, where in lines if kind == "route-target"]
     else:
         return ()
@@ -99,6 +97,24 @@ def wildcards(
 
 def _meaning(match: re.Match[str]) -> str:
     return "[0-9.]" if match[0] == "." else "[0-9.]*"
+
+
+def _counted(found: Iterator[InUse]) -> set[InUse]:
+    """A port's VLAN once, wherever it is; raises `ProvisioningError` for what has no end."""
+    vlans: set[tuple[str, str]] = set()
+    uses: set[InUse] = set()
+    for use in found:
+        if use.kind == "vlan":
+            if (use.port, use.value) in vlans:
+                continue
+            vlans.add((use.port, use.value))
+        uses.add(use)
+        if len(uses) > _MOST_USES:
+            raise ProvisioningError(
+                f"the router's configuration has more than {_MOST_USES:,} numbers",
+                hint="no router uses so many: look at its configuration",
+            )
+    return uses
 
 
 # -- XML --
@@ -250,31 +266,6 @@ def _port(element: etree._Element, profile: Profile) -> str:
         if key is not None:
             return (key.text or "").strip()
     return ""
-
-
-# -- FRR --
-
-
-def _frr(root: Block, owned: frozenset[str]) -> Iterator[InUse]:
-    for kind, value, where in _frr_lines(root, owned):
-        yield from _of_kind(kind, value, where, "")
-
-
-def _frr_lines(
-    root: Block, owned: frozenset[str], above: tuple[str, ...] = ()
-) -> Iterator[tuple[str, str, str]]:
-    """Kind, value and path of each line that has a number."""
-    for block in root.lines:
-        path = (*above, block.line)
-        where = _BETWEEN.join(path)
-        if where in owned:
-            continue
-        shown = legible(where)
-        for kind, pattern in _FRR_LINES.items():
-            match = pattern.fullmatch(block.line)
-            for value in match[1].split() if match else ():
-                yield kind, value, shown
-        yield from _frr_lines(block, owned, path)
 
 
 # -- numbers --

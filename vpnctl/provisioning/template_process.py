@@ -46,6 +46,9 @@ def _answer(job: bytes) -> bytes:
         text = fill(intent, platform)
     except TemplateMistakeError as error:
         return WRONG + str(error).encode()
+    finally:
+        # What comes between two jobs is no template's.
+        resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
     if len(octets := text.encode()) > MOST_MIB << 20:
         return WRONG + f"{name}: the templates make more than {MOST_MIB} MiB".encode()
     return MADE + octets

@@ -120,7 +120,7 @@ class Engine:
         self._hearing[opened.peer] = session
         if session.membership is not None:
             self._ask_for_everything(session)
-            if opened.stale_time:
+            if opened.restarts:
                 return  # it sends End-of-RIB: until then it may not have said what it wants
             session.membership.complete = True
         self._send_everything(session)
@@ -160,7 +160,7 @@ class Engine:
         membership = session.membership
         if membership is not None:
             self._ask_for_everything(session)
-            if session.opened.stale_time and not membership.complete:
+            if session.opened.restarts and not membership.complete:
                 return
             membership.complete = True
         self._send_everything(session)
@@ -180,7 +180,7 @@ class Engine:
         if self._hearing.get(session.opened.peer) is not session:
             return
         for family in sorted(session.opened.families):
-            now = self._settled or not session.opened.stale_time
+            now = self._settled or not session.opened.restarts
             end = [update.end_of_rib(family)] if now else []
             self._delivery.begin_full_table(session, family, [], end)
 
@@ -203,7 +203,7 @@ class Engine:
         self._settled = True
         for session in self._hearing.values():
             waiting = session.membership is not None and not session.membership.complete
-            if session.opened.stale_time and not waiting:
+            if session.opened.restarts and not waiting:
                 for family in sorted(session.opened.families):
                     self._delivery.end_table(session, family)
 

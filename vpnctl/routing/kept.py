@@ -18,13 +18,15 @@ from vpnctl.routing.as_path import AS_SEQUENCE, octets_of
 from vpnctl.routing.attributes import AS_PATH, ORIGIN, WELL_KNOWN, attribute
 from vpnctl.routing.changes import Sight
 from vpnctl.routing.nlri import KEY_OF, split
+from vpnctl.routing.parcel import Batch, Parcel
 from vpnctl.routing.path_ids import PATH_ID_OCTETS, Slots
 from vpnctl.routing.path_ids import split as split_paths
 from vpnctl.routing.session import Session, ToldRoute
 from vpnctl.routing.table import LocRib, Path, TargetGroup
 
-#: Messages, or groups of routes, that are looked at in one step of an image.
+#: What is looked at in one step of an image: messages or groups of routes; routes of one path.
 _STEP = 20
+_ROUTES = 500
 
 _UPDATE = 2
 _MESSAGE_SIZE = 4096
@@ -145,23 +147,50 @@ def _announced(path: Path) -> tuple[bytes, bytes, bytes]:
 
 
 def told_image(session: Session, groups: Iterable[TargetGroup]) -> Iterator[bytes]:
-    """UPDATEs that name every route which a session's peer may have been told.
+    """UPDATEs of every route which a session's peer may have been told.
 
-    Of a route's attributes there are none: it is about the NLRI alone.
+    They have attributes where it is certain that these were the last ones.
     """
     peer = session.opened.peer
     for group in list(groups):
         if peer in group.verdict.sent and group.family in session.opened.families:
-            ids = group.family in session.opened.paths_sent
             for path in list(group.paths):
-                path_id = path.path_id if ids else b""
-                yield from _named(group.family, [path_id + nlri for nlri in path.nlris.values()])
+                keys = iter(list(path.nlris))
+                while some := list(islice(keys, _ROUTES)):
+                    targets = group.verdict.sent.get(peer)
+                    if targets is not None:
+                        yield from _told_of(session, path, some, b"".join(targets))
         yield b""
     for family, waiting in session.backlog.items():
         octets = PATH_ID_OCTETS if family in session.opened.paths_sent else 0
         # These may be gone from the tables, but the peer has them until it is told so.
         told = [place[:octets] + nlri for place, nlri in waiting.items() if nlri is not None]
         yield from _named(family, told)
+
+
+def _told_of(session: Session, path: Path, keys: list[bytes], targets: bytes) -> Iterator[bytes]:
+    """UPDATEs of some routes of a path, as a peer was told them where that is certain.
+
+    It is not of a route that waits, or of which another path may be the one that was told.
+    """
+    family, contested = path.family, path.rib.contested
+    keys = [key for key in keys if key in path.nlris]
+    waiting, doubtful = session.backlog[family], []
+    if family in session.loading:
+        doubtful, keys = keys, []
+    elif contested or waiting:
+        places = session.places(path, keys)
+        sure = [
+            key not in contested and place not in waiting
+            for key, place in zip(keys, places, strict=True)
+        ]
+        doubtful = [key for key, is_sure in zip(keys, sure, strict=True) if not is_sure]
+        keys = [key for key, is_sure in zip(keys, sure, strict=True) if is_sure]
+    if keys:
+        sheet = Batch([Parcel(path, keys)]).sheet(session.kind_for(family), len(targets))
+        yield sheet.filled(targets)
+    path_id = path.path_id if family in session.opened.paths_sent else b""
+    yield from _named(family, [path_id + path.nlris[key] for key in doubtful])
 
 
 def _named(family: Family, nlris: list[bytes]) -> Iterator[bytes]:

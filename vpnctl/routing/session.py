@@ -58,6 +58,11 @@ class Opened:
     paths_taken: Mapping[Family, int] = field(default_factory=dict)
     long_lived: LongLived = field(default_factory=LongLived)
 
+    @property
+    def restarts(self) -> bool:
+        """Whether a restart was agreed on, graceful or long-lived: End-of-RIB means something."""
+        return bool(self.stale_time or self.long_lived.times)
+
 
 class ToldRoute(NamedTuple):
     """A route as a peer was told it.

@@ -9,6 +9,9 @@
 - *claim*: a number that a file gives explicitly;
 - *need*: a number that a file leaves out, to be allocated from a *pool*;
 - *draft*: a VPN's file checked against the network, numbers still missing.
+
+`state` is what a load leaves for the next one, `joined` checks VPNs that speak of each other, and
+`resolving` makes a VPN of its draft.
 """
 
 from vpnctl.ruleset.adopted import Adopted, adopt

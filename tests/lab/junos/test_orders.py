@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from vpnctl.errors import UsageError
+from vpnctl.lab.junos.__main__ import main
 from vpnctl.lab.junos.faults import FULL_DISK, Fault, Phase, Wrong, drop, refuse, slow
 from vpnctl.lab.junos.orders import Order, orders
 
@@ -44,3 +47,15 @@ def test_all_mistakes_are_told_at_once() -> None:
         "--fault lock=drop:5: drop has nothing after a colon",
     ]
     assert "slow:SECONDS" in refused.value.hint
+
+
+def test_the_command_line_takes_faults_and_tells_what_is_wrong_with_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = tmp_path / "keys"
+    keys.touch()
+    words = ["--authorized-keys", str(keys), "--fault", "commit=slow:1", "--fault", "pe2/lock=drop"]
+    assert main(words) == UsageError.exit_code
+    assert (
+        "--fault pe2/lock=drop: no router is called pe2; there are pe\n" in capsys.readouterr().err
+    )

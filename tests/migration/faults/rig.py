@@ -100,6 +100,8 @@ class Rig:
         """
         visitor = await asyncio.to_thread(self._visitor_there)
         here = await self.world.settled()
+        # A guest that has just been started has written nothing yet by which its boot is known.
+        await asyncio.to_thread(visitor.wait_written, 1)
         boots = {one.nonce for one in (await self._records(here)).values()}
         there = "b" if here == "a" else "a"
         if fault.step:
@@ -168,10 +170,13 @@ class Rig:
             except VpnctlError:
                 # Who tells of it is one of those that die.
                 return
-            if fault.victim not in (Victim.AGENT_HERE,):
-                with contextlib.suppress(VpnctlError):
-                    async for _ in coordinator.watch(view):
-                        pass
+            if fault.victim not in (Victim.AGENT_HERE, Victim.AGENT_THERE):
+                # Without either agent there may be no end: what was offered is asked for again and
+                # again until the other one is back.
+                async with asyncio.timeout(PATIENCE):
+                    with contextlib.suppress(VpnctlError):
+                        async for _ in coordinator.watch(view):
+                            pass
 
     async def _die_in_step(self, step: str, here: str, there: str) -> None:
         mortal = here if step.startswith("departing") else there

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.provisioning.rendering.network import ROUTERS, intent, profiles
+from vpnctl.errors import ProvisioningError
 from vpnctl.model import InUse, RouteDistinguisher, RouteTarget
 from vpnctl.provisioning.inuse import in_use, wildcards
 from vpnctl.provisioning.numbers import Taking, clashes
@@ -134,6 +135,46 @@ def test_an_frr_router_is_read() -> None:
     ]  # fmt: skip
 
 
+DERIVING = """\
+vrf red
+ vni 4001
+exit-vrf
+router bgp 4200000000
+ address-family l2vpn evpn
+  advertise-all-vni
+  vni 300
+  exit-vni
+  vni 301
+   route-target import 65000:1
+  exit-vni
+  vni 302
+   rd 10.0.0.3:302
+  exit-vni
+ exit-address-family
+exit
+router bgp 65000 vrf red
+ address-family l2vpn evpn
+  advertise ipv4 unicast
+ exit-address-family
+exit
+"""
+
+
+def test_the_targets_that_frr_derives_for_a_vni_are_in_use() -> None:
+    ours = ("router bgp 4200000000 / address-family l2vpn evpn / vni 302",)
+    targets = {value for kind, value in found("frr-evpn", DERIVING, ours) if kind == "route-target"}
+    assert targets == {"59904:300", "65000:1", "65000:4001"}  # 4200000000 ends in 59904
+    patterns = wildcards(profiles().platforms["frr-evpn"].profile, DERIVING, ours)
+    assert [where for where, _ in patterns] == [
+        "router bgp 4200000000 / address-family l2vpn evpn / vni 300, which gives no target",
+        "vrf red / vni 4001, which gives no target",
+    ]
+    # It takes them in from any AS.
+    assert patterns[0][1].fullmatch("65000:300")
+    given = DERIVING.replace("advertise ipv4", "route-target import 65000:2\n  advertise ipv4")
+    assert ("route-target", "65000:4001") not in found("frr-evpn", given)
+
+
 def test_of_another_platform_the_profile_says_where_numbers_are() -> None:
     profile = Profile(
         format="netconf-xml",
@@ -174,6 +215,17 @@ def test_whatever_a_router_shows_is_a_number_or_passed_over(text: str) -> None:
                 RouteTarget.parse(value)
             else:
                 assert 1 <= int(value) <= 0xFFFFFF
+
+
+def test_a_configuration_with_numbers_without_end_is_refused() -> None:
+    units = "".join(
+        f"<interface><name>ge-0/0/{n}</name><unit><name>0</name>"
+        "<vlan-id-list>1-4094</vlan-id-list></unit></interface>"
+        for n in range(150)
+    )
+    text = f"<configuration><interfaces>{units}</interfaces></configuration>"
+    with pytest.raises(ProvisioningError, match="more than 524,288 numbers"):
+        found("junos-mx", text)
 
 
 def test_an_empty_router_uses_nothing() -> None:

@@ -97,7 +97,7 @@ class Bed:
 
     def target_at(self, name: str) -> str:
         """What a router announces E1's routes with."""
-        words = [line for line in self.routers[name].running if "vrf-target" in line]
+        words = [line for line in self.routers[name].running if "E1_cloud vrf-target" in line]
         return words[0].rpartition("target:")[2]
 
     def have(self) -> set[str]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 import asyncssh
 import pytest
 
+from tests.controller.stage import until
 from tests.support.junos import Keys
 from vpnctl.errors import ConnectError
 from vpnctl.model import EVPN, Listen, Netconf, Pe, Timeouts
-from vpnctl.provisioning.driver import Driver
 from vpnctl.provisioning.drivers import open_driver, ssh
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
@@ -94,6 +96,17 @@ class Liar:
             process.exit(1)
 
 
+def router(port: int, keys: Keys, platform: str, timeouts: Timeouts) -> Pe:
+    """Whoever answers at that port."""
+    here = IPv4Address("127.0.0.1")
+    access = Netconf("vpnctl", str(keys.client), here, port, keys.fingerprint, timeouts)
+    vlans = (1, 4094)
+    families = frozenset({EVPN})
+    return Pe(
+        "pe1", here, 65000, platform, families, Listen(here), "ge-0/0/1", vlans, netconf=access
+    )
+
+
 def meet(liar: Liar, keys: Keys, platform: str) -> BaseException | None:
     """What becomes of a lock with that router; nothing of the session is left."""
 
@@ -106,16 +119,8 @@ def meet(liar: Liar, keys: Keys, platform: str) -> BaseException | None:
             "127.0.0.1", 0, server_factory=Anybody, process_factory=liar.serve,
             server_host_keys=[keys.access.host_key],
         )  # fmt: skip
-        access = Netconf(
-            "vpnctl", str(keys.client), IPv4Address("127.0.0.1"), acceptor.get_port(),
-            keys.fingerprint, Timeouts(connect=5, rpc=0.5, commit=0.5),
-        )  # fmt: skip
-        driver: Driver = open_driver(
-            Pe(
-                "pe1", IPv4Address("127.0.0.1"), 65000, platform, frozenset({EVPN}),
-                Listen(IPv4Address("127.0.0.1")), "ge-0/0/1", (1, 4094), netconf=access,
-            )
-        )  # fmt: skip
+        timeouts = Timeouts(connect=5, rpc=0.5, commit=0.5)
+        driver = open_driver(router(acceptor.get_port(), keys, platform, timeouts))
         try:
             await driver.connect()
             await driver.running((OURS,))
@@ -160,3 +165,29 @@ def test_a_first_word_that_would_grow_is_not_parsed(keys: Keys) -> None:
 def test_a_configuration_without_a_bottom_does_no_harm(keys: Keys) -> None:
     error = meet(Liar(deep), keys, "junos-mx")
     assert error is None or isinstance(error, ConnectError)
+
+
+@pytest.mark.parametrize("banner", [b"x" * 65536, b"a banner\r\n" * 5000])
+def test_a_banner_without_end_is_not_listened_to(banner: bytes, keys: Keys) -> None:
+    before = set(threading.enumerate())
+
+    async def shout(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.CancelledError):
+            while True:
+                writer.write(banner)
+                await writer.drain()
+
+    async def story() -> None:
+        server = await asyncio.start_server(shout, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        driver = open_driver(router(port, keys, "junos-mx", Timeouts(connect=1, rpc=1, commit=1)))
+        try:
+            with pytest.raises(ConnectError, match="pe1 "):
+                await driver.connect()
+        finally:
+            await driver.close()
+        server.close()
+        # Nobody goes on reading.
+        await until(lambda: before.issuperset(threading.enumerate()), "the threads to have ended")
+
+    asyncio.run(asyncio.wait_for(story(), 60))

@@ -56,14 +56,20 @@ def test_one_that_takes_too_much_is_told_by_file_and_line(template: str, message
     assert fill_confined(intent("frr"), own("all is well")) == "all is well"
 
 
-def test_a_process_that_dies_is_an_error_and_is_started_again() -> None:
+def test_a_process_that_dies_is_started_again() -> None:
     assert fill_confined(intent("frr"), own("one")) == "one"
     child = confined._process._child
     assert child is not None
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    with pytest.raises(TemplateMistakeError, match=r"mine: .* has ended the process that did it"):
-        fill_confined(intent("frr"), own("two"))
+    assert fill_confined(intent("frr"), own("two")) == "two"
+
+
+def test_one_that_cannot_be_interrupted_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confined, "WALL_S", 0.1)
+    with pytest.raises(TemplateMistakeError, match=r"mine: the templates are not filled in after"):
+        fill_confined(intent("frr"), own(FOR_EVER + "longer"))
+    monkeypatch.undo()
     assert fill_confined(intent("frr"), own("three")) == "three"
 
 

@@ -46,6 +46,20 @@ def test_any_stream_comes_out_as_it_went_in(
     assert decoded(payloads, options) == octets(events)
 
 
+@settings(max_examples=40)
+@given(streams(), options, st.integers(1, 4))
+def test_batches_may_wait_to_be_compressed(
+    events: list[Event], options: Options, each: int
+) -> None:
+    """As they do between two threads: what comes after them does not change them."""
+    encoder, batches = Encoder(options), []
+    for begin in range(0, len(events), each):
+        batches += encoder.eliminate(events[begin : begin + each])
+        batches += encoder.eliminate_rest()
+    payloads = [encoder.compress(batch) for batch in batches]
+    assert decoded(payloads, options) == octets(events)
+
+
 @settings(max_examples=25)
 @given(first=streams(most=6), second=streams(most=6), options=options)
 def test_two_migrations_share_a_site_cache(

@@ -243,17 +243,24 @@ def test_a_killed_destination_ends_the_migration(tmp_path: Path) -> None:
     story(told)
 
 
-def test_back_pressure_reaches_qemu(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "octets"),
+    [
+        (Options.pass_through(), random.Random(1).randbytes(32 * MIB)),
+        (Options.zstd_long(), bytes(64 * MIB)),
+    ],
+    ids=["octets that take room", "octets that take none on the way"],
+)
+def test_back_pressure_reaches_qemu(options: Options, octets: bytes, tmp_path: Path) -> None:
     """A QEMU whose octets are all taken at once believes that its guest has nearly moved."""
 
     async def told() -> None:
-        octets = random.Random(1).randbytes(32 * MIB)
         limits = replace(LIMITS, window=2 * MIB)
         qemu = Incoming(len(octets))
         qemu.pause_at = 65536
         async with (
             waiting(tmp_path / "in", qemu),
-            paired(tmp_path, options=Options.pass_through(), source={"limits": limits}) as pair,
+            paired(tmp_path, options=options, source={"limits": limits}) as pair,
         ):
             migrating = asyncio.create_task(migrate(pair.entry, octets))
             taken = before = -1

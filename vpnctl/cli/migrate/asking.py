@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from vpnctl.cli.agent.asking import certificates_of, read_agents
+from vpnctl.cli.output import Format, print_document, say
 from vpnctl.cli.settings import Settings
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from vpnctl.errors import VpnctlError
     from vpnctl.migration.coordinator import Coordinator
 
 _Answer = TypeVar("_Answer")
@@ -52,3 +56,16 @@ def coordinate(
             return await work(coordinator)
 
     return asyncio.run(run())
+
+
+def told_as_document(
+    name: str, found: Sequence[BaseModel], silent: Sequence[VpnctlError], output: Format
+) -> bool:
+    """Say which agents do not answer, and print what the others have as a document, unless it is
+    for people; whether it was printed."""
+    for error in silent:
+        say(f"missing: {error.message}")
+    if output.for_people:
+        return False
+    print_document({name: [one.model_dump(mode="json") for one in found]}, output)
+    return True

@@ -8,8 +8,8 @@ import typer
 
 from vpnctl.cli.agent.asking import DEFAULT_AGENTS
 from vpnctl.cli.command import command
-from vpnctl.cli.migrate.asking import Agents, coordinate
-from vpnctl.cli.output import Format, Output, print_document, print_table, say
+from vpnctl.cli.migrate.asking import Agents, coordinate, told_as_document
+from vpnctl.cli.output import Format, Output, print_table
 from vpnctl.cli.sidecar.quantities import show_seconds, show_size
 
 
@@ -24,10 +24,7 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """List migrations, those under way included, the oldest first."""
         found, silent = coordinate(ctx.obj, agents, lambda coordinator: coordinator.migrations())
-        for error in silent:
-            say(f"missing: {error.message}")
-        if not output.for_people:
-            print_document({"migrations": [one.model_dump(mode="json") for one in found]}, output)
+        if told_as_document("migrations", found, silent, output):
             return
         print_table(
             ("BEGAN", "MIGRATION", "FROM", "TO", "PHASE", "TOOK", "PAUSE", "SENT"),

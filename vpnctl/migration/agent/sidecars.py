@@ -110,10 +110,12 @@ async def start_source(
 ) -> Sidecar:
     """Beside the QEMU that a machine leaves: it migrates to ``unix:ENTRY``."""
     control = entry.with_name(entry.name + ".c")
+    # Octets between sites cost; and where the processor is what is short, at either site, sending
+    # more of them has hardly moved a guest sooner.
     words = [
         "source", "--qemu", str(entry), "--connect", connect, "--migration", migration,
         "--control", str(control), "--limit", "none" if rate is None else str(rate), "--resume",
-        "20", *_security(certificates, peer_name), *_cache(site_cache),
+        "20", "--no-adapt", *_security(certificates, peer_name), *_cache(site_cache),
     ]  # fmt: skip
     return await _start(words, control)
 

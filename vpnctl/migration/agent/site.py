@@ -25,7 +25,7 @@ _STOPPED_BY_US = ("paused", "postmigrate", "prelaunch", "finish-migrate")
 #: Seconds that a guest is told to go on again and again: a shared disk may still be locked.
 _PERSIST_S = 90.0
 _AGAIN_S = 0.05
-#: A machine that ends sooner than this after its start is not started again.
+#: A machine that ends sooner than this after it was booted is not started again.
 _SHORT_LIFE_S = 10.0
 
 
@@ -151,7 +151,7 @@ class Site:
         except MigrationError:
             self.ledger.write(machine.model_copy(update={"owner": True, "process": None}))
             raise
-        self._joined(name, qemu)
+        self._joined(name, qemu, booted=True)
 
     def new_copy(self) -> Copy:
         """A name and a directory for a process that is to be started."""
@@ -222,9 +222,15 @@ class Site:
 
     def ledger_busy(self, name: str) -> str:
         """The migration that a machine is in, empty when it is in none."""
+        return self._leaving(name) or self._coming(name)
+
+    def _leaving(self, name: str) -> str:
         for leaving in self.ledger.departures.values():
             if leaving.machine == name and leaving.state in (Departure.OPEN, Departure.OFFERED):
                 return leaving.migration
+        return ""
+
+    def _coming(self, name: str) -> str:
         for coming in self.ledger.arrivals.values():
             if coming.machine == name and coming.state in (Arrival.AWAITING, Arrival.ACCEPTED):
                 return coming.migration
@@ -271,17 +277,28 @@ class Site:
             )
         return known.epoch + 1 if known else 1
 
-    def _joined(self, name: str, qemu: Guest) -> None:
+    def _joined(self, name: str, qemu: Guest, *, booted: bool = False) -> None:
         self.running[name] = qemu
-        self._watching[name] = asyncio.create_task(self._watch(name, qemu))
+        self._watching[name] = asyncio.create_task(self._watch(name, qemu, booted))
 
-    async def _watch(self, name: str, qemu: Guest) -> None:
-        """Start a machine of ours again when its process has ended by itself."""
+    async def _watch(self, name: str, qemu: Guest, booted: bool) -> None:
+        """Start a machine of ours again when its process has ended by itself.
+
+        ``booted``: it was booted now, so that one that ends at once would do so again; one that
+        came from another site ran there.
+        """
         began = asyncio.get_running_loop().time()
         await qemu.gone.wait()
         lived = asyncio.get_running_loop().time() - began
-        # While it moves, what becomes of it is for the commit protocol to say.
-        if self.ledger_busy(name) or not self.machine(name).owner or lived < _SHORT_LIFE_S:
+        # While it leaves, what becomes of it is for the commit protocol to say.
+        if self._leaving(name):
+            return
+        while self._coming(name):  # noqa: ASYNC110 - the ledger has no events
+            # It ran here already, and its arrival is about to be written down.
+            await asyncio.sleep(_AGAIN_S)
+        if not self.machine(name).owner:
+            return
+        if booted and lived < _SHORT_LIFE_S:
             return
         self._watching.pop(name, None)
         await self.drop(name)

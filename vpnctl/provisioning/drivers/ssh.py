@@ -27,8 +27,8 @@ for _library in ("ncclient", "paramiko"):
     logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 
-#: Octets of the longest answer: a configuration of a million lines has fewer.
-MOST_OCTETS = 128 << 20
+#: Octets of the longest answer: a configuration of half a million lines has fewer.
+MOST_OCTETS = 64 << 20
 #: Octets read at a time; ncclient looks at all that came whenever something comes.
 _AT_ONCE = 1 << 18
 _DOCTYPE = "<!DOCTYPE"

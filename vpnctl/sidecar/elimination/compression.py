@@ -23,7 +23,7 @@ MAX_PAYLOAD = MAX_BATCH + MAX_BATCH // 256 + 1024
 #: Up to this level, zstd behind other stages is cut to what a processor has close by.
 _CUT_UP_TO = 3
 _HASH_LOG = 15
-_CHAIN_LOG = 14
+_CHAIN_LOG = 13
 _WINDOW_LOG = 18
 #: One position in so many, as a power of 2, is remembered for distant matches; zstd has 7.  What
 #: shares a bucket of them is looked at one by one: 4 rather than 8.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,9 @@ class Encoder:
         self._epoch = site.epoch if site is not None else 0
         self._waiting: list[Event] = []
         self._size = 0
+        # Pages of a batch beside each other, in memory that is used again: the first use of each
+        # octet costs more than to copy it.
+        self._staging = _room()
 
     def encode(self, events: Iterable[Event]) -> list[bytes]:
         """Payloads that ``events`` complete; the rest waits for more, or for `flush`."""
@@ -146,12 +149,11 @@ class Encoder:
 
     def _columns(self, events: list[Event]) -> Columns:
         pages = [event for event in events if isinstance(event, Pages)]
-        headers = _joined([event.headers for event in pages], np.uint64)
+        headers = _joined([event.headers for event in pages])
         fills = b"".join(event.fills for event in pages)
-        contents = _joined([event.contents for event in pages], np.uint8, (PAGE_SIZE,))
+        contents = self._staged([event.contents for event in pages])
         keys = _joined(
-            [self._memory.numbers.keys(event.block, event.full_addresses) for event in pages],
-            np.uint64,
+            [self._memory.numbers.keys(event.block, event.full_addresses) for event in pages]
         )
         self.statistics.pages += len(contents)
         self.statistics.fills += len(fills)
@@ -162,6 +164,9 @@ class Encoder:
         rest = counts < 0
         prints = self._prints(contents)
         found = self._blocks(contents, prints, rest)
+        if np.may_share_memory(found.literals, contents):
+            # They wait to be compressed.
+            self._staging = _room()
         sent = Sent(rest, found.what, found.literals)
         rows = self._memory.remember(keys, versions, contents, sent)
         if self._block_index is not None:
@@ -189,6 +194,14 @@ class Encoder:
             changed=changed,
             literals=found.literals.reshape(-1),
         )
+
+    def _staged(self, parts: list[U8]) -> U8:
+        """All rows of ``parts``, contiguous, until the next batch."""
+        count = 0
+        for part in parts:
+            self._staging[count : count + len(part)] = part
+            count += len(part)
+        return self._staging[:count]
 
     def _deltas(
         self, contents: U8, versions: NDArray[np.int64]
@@ -270,11 +283,14 @@ def _parts(event: Event) -> Iterator[Event]:
             )
 
 
-def _joined(arrays: list[NDArray[Any]], kind: type, shape: tuple[int, ...] = ()) -> NDArray[Any]:
-    """All rows of ``arrays``, contiguous; none of ``kind`` and ``shape`` if there are no arrays."""
-    if len(arrays) == 1:
-        return np.ascontiguousarray(arrays[0])
-    return np.concatenate(arrays) if arrays else np.empty((0, *shape), kind)
+def _room() -> U8:
+    """For the pages of a batch: of the one that fills it, and of those before."""
+    return np.empty((2 * BATCH // PAGE_SIZE, PAGE_SIZE), np.uint8)
+
+
+def _joined(arrays: list[U64]) -> U64:
+    """All elements of ``arrays``."""
+    return np.concatenate(arrays) if arrays else np.empty(0, np.uint64)
 
 
 def _octets(octets: bytes) -> U8:

@@ -45,8 +45,12 @@ BELIEFS: Mapping[Effort, Measure] = {
     Effort.ELIMINATE: Measure(speed=7e8, ratio=0.7),
     Effort.ALL: Measure(speed=2.5e8, ratio=0.3),
 }
-#: More effort is made where it costs at most this part of the throughput: it spares the link.
+#: More effort is made where it costs at most this part of the throughput,
 PREFERENCE = 0.05
+#: or so much of it for each part of the octets that it keeps off the link: others use that as well,
+#: what is remembered at both sites makes a way back short, and what less effort promises is a bound
+#: that the other site's processor may not let it reach.
+SPARING = 0.6
 #: Another effort must promise this much more than the present one.
 INERTIA = 0.10
 #: What is learned is a mean over the last so many octets.
@@ -71,12 +75,16 @@ TRY_EVERY_S = 4.0
 def choose(link: float, measures: Mapping[Effort, Measure], present: Effort) -> Effort:
     """The effort that moves most of the stream over ``link`` octets a second.
 
-    Efforts within `PREFERENCE` of the best are equal, and the greatest of them is taken; the
-    present one stays unless the other is better by `INERTIA`.
+    Efforts that cost no more than `PREFERENCE` or `SPARING` allow are equal to the best, and the
+    greatest of them is taken; the present one stays unless the other is better by `INERTIA`.
     """
     moved = {effort: measure.throughput(link) for effort, measure in measures.items()}
-    best = max(moved.values())
-    wanted = max(effort for effort, rate in moved.items() if rate >= (1 - PREFERENCE) * best)
+    best = max(moved, key=moved.__getitem__)
+
+    def allowed(effort: Effort) -> float:
+        return max(PREFERENCE, SPARING * (1 - measures[effort].ratio / measures[best].ratio))
+
+    wanted = max(effort for effort in moved if moved[effort] >= (1 - allowed(effort)) * moved[best])
     if wanted < present and moved[wanted] < (1 + INERTIA) * moved[present]:
         return present
     return wanted
@@ -101,6 +109,8 @@ class Pace:
         self._eliminated = _Mean(eliminated)
         self._compressed = _Mean(beliefs[Effort.ALL].ratio / eliminated)
         self.link: float | None = None
+        # Whether that was measured, or is what a link was believed to be that held nothing up.
+        self._measured = False
         self.present = Effort.ALL
         #: Octets of the stream since each effort was last made.
         self._idle = dict.fromkeys(Effort, 0)
@@ -142,12 +152,14 @@ class Pace:
         """The link took ``octets`` in ``seconds`` while there was always something to send."""
         if octets and seconds > 0:
             rate = octets / seconds
-            self.link = rate if self.link is None else 1 / (0.7 / self.link + 0.3 / rate)
+            if self._measured and self.link is not None:
+                rate = 1 / (0.7 / self.link + 0.3 / rate)
+            self.link, self._measured = rate, True
 
     def unhindered(self, octets: int, seconds: float) -> None:
         """The link took ``octets`` in ``seconds`` and could have taken more."""
-        if seconds > 0:
-            self.link = max(self.link or 0.0, octets / seconds)
+        if seconds > 0 and octets / seconds > (self.link or 0.0):
+            self.link, self._measured = octets / seconds, False
 
     def next(self) -> Effort:
         """What to do with the next batch."""

@@ -26,6 +26,8 @@ class Intake:
         self._parts: list[bytes] = []
         #: Octets that nobody has taken yet.
         self.held = 0
+        #: Seconds in which nothing was read because too much was under way.
+        self.waited_s = 0.0
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
 
@@ -50,13 +52,19 @@ class Intake:
                 self._filled.set()
                 while self.held >= self.ahead or not self._under_way.has_room:
                     self._emptied.clear()
-                    await self._emptied.wait()
+                    await self._wait()
         except ConnectionError:
             # QEMU was killed: the same as an end, for the migration.
             pass
         finally:
             self.ended = True
             self._filled.set()
+
+    async def _wait(self) -> None:
+        full, begun = not self._under_way.has_room, time.monotonic()
+        await self._emptied.wait()
+        if full:
+            self.waited_s += time.monotonic() - begun
 
     async def filled(self) -> None:
         """Return when there is something to take, or nothing will come any more."""

@@ -72,6 +72,9 @@ class Pump:
 
     def _steer(self) -> Effort:
         carried, held_s = self._lifeline.carried
+        # What may be under way is little, so the link need not refuse anything to be what holds
+        # the stream up.
+        held_s += self._intake.waited_s
         look = self._looks.look(
             self._intake.octets, carried, held_s, self.starved_s, time.monotonic()
         )

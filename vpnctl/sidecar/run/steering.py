@@ -61,7 +61,7 @@ class Looks:
             return None
         self._first = self._first and not telling
         self._then, self._before = now, (stream, carried, held_s, starved_s)
-        link_s = min(held_s - before[2], starved_s - before[3])
+        link_s = min(held_s - before[2], starved_s - before[3], elapsed)
         return Look(elapsed, stream - before[0], carried - before[1], link_s)
 
 

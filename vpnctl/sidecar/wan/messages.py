@@ -148,9 +148,10 @@ class MessageReader:
             )
             if kind in expected
         }
-        # Of an incomplete message; copied, as a view of one octet would keep all it is a view of.
+        # An incomplete message, and how much of it is here; copied, as a view of one octet would
+        # keep all it is a view of.
         self._held = bytearray()
-        self._need = HEADER.size
+        self._have = 0
         self._over = False
 
     def feed(self, octets: bytes | memoryview) -> Iterator[Message]:
@@ -160,35 +161,44 @@ class MessageReader:
 
         Raises `SidecarProtocolError` on anything else.
         """
-        whole: bytes | bytearray | memoryview = octets
-        if self._held or len(octets) < self._need:
-            self._held += octets
-            if len(self._held) < self._need:
-                return
-            whole, self._held = self._held, bytearray()
-        stream = memoryview(whole)
-        position = 0
-        self._need = HEADER.size
-        while len(stream) - position >= HEADER.size:
-            number, length = HEADER.unpack_from(stream, position)
-            if self._over:
-                raise SidecarProtocolError("the peer went on after its last message")
-            if number not in self._limits:
-                raise SidecarProtocolError(f"the peer sent a message of unknown kind {number}")
-            kind = Kind(number)
-            if length > self._limits[kind]:
-                raise SidecarProtocolError(
-                    f"the peer announced a {kind.name} message of {length} octets,"
-                    f" the limit is {self._limits[kind]}"
-                )
-            begin = position + HEADER.size
-            if len(stream) - begin < length:
-                self._need = HEADER.size + length
-                break
-            position = begin + length
+        stream = memoryview(octets)
+        while stream:
+            whole = not self._have and len(stream) >= HEADER.size
+            if whole and (size := self._size(stream)) <= len(stream):
+                message, stream = stream[:size], stream[size:]
+            else:
+                stream = stream[self._collect(stream) :]
+                if self._have < HEADER.size or self._have < self._size(self._held):
+                    continue
+                message, self._held, self._have = memoryview(self._held), bytearray(), 0
+            kind = Kind(message[0])
             self._over = kind in (Kind.END, Kind.VERDICT)
-            yield _decode(kind, stream[begin:position])
-        self._held += stream[position:]
+            yield _decode(kind, message[HEADER.size :])
+
+    def _collect(self, stream: memoryview) -> int:
+        """Take what is missing of the header, or of the message; how many octets that is."""
+        size = self._size(self._held) if self._have >= HEADER.size else HEADER.size
+        # Room for all of it at once: long messages come in many parts.
+        self._held.extend(bytes(size - len(self._held)))
+        part = stream[: size - self._have]
+        self._held[self._have : self._have + len(part)] = part
+        self._have += len(part)
+        return len(part)
+
+    def _size(self, begun: bytearray | memoryview) -> int:
+        """Octets of the message whose header this begins with."""
+        number, length = HEADER.unpack_from(begun)
+        if self._over:
+            raise SidecarProtocolError("the peer went on after its last message")
+        if number not in self._limits:
+            raise SidecarProtocolError(f"the peer sent a message of unknown kind {number}")
+        kind = Kind(number)
+        if length > self._limits[kind]:
+            raise SidecarProtocolError(
+                f"the peer announced a {kind.name} message of {length} octets,"
+                f" the limit is {self._limits[kind]}"
+            )
+        return HEADER.size + int(length)
 
 
 def _decode(kind: Kind, body: memoryview) -> Message:
