@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -25,11 +26,11 @@ def entry(family: AfiSafi, flags: int, seconds: int) -> bytes:
 THEIRS = capability(71, entry(VPNV4, 0x80, 0xFFFFFF) + entry(VPLS, 0, 0))
 
 
-async def agreed(theirs: bytes, **ours: int | None) -> tuple[SessionOpened, dict[int, bytes]]:
+async def agreed(theirs: bytes, **ours: Any) -> tuple[SessionOpened, dict[int, bytes]]:
     """What was agreed on with a peer, and what we offered it."""
     local, address = loopback_address(), loopback_address()
     port = free_port(local)
-    config = replace(neighbor("pe-1", address, local, port), **ours)  # type: ignore[arg-type]
+    config = replace(neighbor("pe-1", address, local, port), **ours)
     assert NeighborConfig.from_json(config.to_json()) == config
     async with running_speaker() as (speaker, seen):
         await speaker.configure([config], [listen(local, port)])

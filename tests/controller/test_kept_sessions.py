@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,10 @@ def test_a_session_that_ended_meanwhile_takes_its_routes_along(world: Kept) -> N
     pe.raw.wait(lambda: not any(":21:" in nlri for nlri in pe.held), "pe-b's routes to go")
 
 
+def _has_ended(pe: Pe, before: int) -> bool:
+    return any(update.end_of_rib for update in pe.since(before))
+
+
 def test_a_signal_leaves_the_sessions_to_the_next_one(world: Kept) -> None:
     world.connect()
     told = {name: len(pe.raw.updates) for name, pe in world.pes.items()}
@@ -135,10 +140,8 @@ def test_a_signal_leaves_the_sessions_to_the_next_one(world: Kept) -> None:
     assert not any(pe.raw.closed for pe in world.pes.values())
     # Nothing was taken back, not even for a moment, and nothing was said twice.
     for name, pe in world.pes.items():
-        pe.raw.wait(
-            lambda pe=pe, before=told[name]: any(u.end_of_rib for u in pe.since(before)),  # type: ignore[misc]
-            "the end of its table",
-        )
+        ended = partial(_has_ended, pe, told[name])
+        pe.raw.wait(ended, "the end of its table")
         assert not any(update.withdrawn or update.announced for update in pe.since(told[name]))
 
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 LONG = 3600
 
 
-def timed(number: int, restart: int, long_lived: int) -> Opened:
+def timed(number: int, restart: int, long_lived: float) -> Opened:
     opened = lasting(number, seconds=restart)
     times = dict.fromkeys(FAMILIES.values(), long_lived)
     return replace(opened, long_lived=replace(opened.long_lived, times=times))
@@ -28,7 +28,7 @@ def timed(number: int, restart: int, long_lived: int) -> Opened:
 class Watched:
     """pe0 with two routes, whose session was lost; what the operator and pe1 were told."""
 
-    def __init__(self, restart: int, long_lived: int) -> None:
+    def __init__(self, restart: int, long_lived: float) -> None:
         self.said: list[str] = []
         self.house = house_with()
         self.engine = self.house.engine
@@ -39,7 +39,7 @@ class Watched:
         self.house.hears(PE1)
         self.restarts.lost(PE0, restarting=True)
 
-    def up(self, number: int, restart: int, long_lived: int) -> None:
+    def up(self, number: int, restart: int, long_lived: float) -> None:
         self.house.up(timed(number, restart, long_lived))
 
     def left(self) -> list[int | None]:
@@ -61,7 +61,7 @@ async def test_first_the_time_of_a_restart_then_the_other() -> None:
 
 
 async def test_both_come_to_their_end() -> None:
-    watched = Watched(0, 0.05)  # type: ignore[arg-type]
+    watched = Watched(0, 0.05)
     await until(lambda: not watched.engine.stale, "the routes to go")
     assert told(watched.house, PE1)[1] == [NLRI, OTHER]
     assert watched.left() == []
@@ -89,7 +89,7 @@ async def test_once_a_pe_has_said_what_it_has_the_next_time_is_a_new_one() -> No
 
 
 async def test_over_before_it_has_said_what_it_has_and_lost_again() -> None:
-    watched = Watched(0, 0.05)  # type: ignore[arg-type]
+    watched = Watched(0, 0.05)
     watched.up(AGAIN, 0, LONG)
     watched.house.say(AGAIN, announce(NLRI))
     await until(lambda: not watched.restarts._lasting, "the time to be over")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -28,21 +29,21 @@ def lasting(
     seconds: int = 60,
     preserved: frozenset[Family] = ALL,
     families: frozenset[Family] = ALL,
-    **more: object,
+    **more: Any,
 ) -> Opened:
     """A session whose routes stay ``seconds`` for a restart, and an hour after that."""
     long_lived = replace(BOTH, times=dict.fromkeys(families, 3600), preserved=preserved)
-    opened = wire.opened(number, peer, **more)  # type: ignore[arg-type]
+    opened = wire.opened(number, peer, **more)
     return replace(
         opened, stale_time=seconds, restartable=ALL, preserved=ALL, long_lived=long_lived
     )
 
 
-def house_with(pe1: LongLived = BOTH, pe2: LongLived = BOTH, **more: object) -> House:
+def house_with(pe1: LongLived = BOTH, pe2: LongLived = BOTH, **more: Any) -> House:
     house = House()
     for number in (PE0, PE1, PE2):
         house.engine.session_down(number)
-    house.up(lasting(**more))  # type: ignore[arg-type]
+    house.up(lasting(**more))
     house.up(replace(wire.opened(PE1, "pe1"), long_lived=pe1))
     house.up(replace(wire.opened(PE2, "pe2", asn=65002), long_lived=pe2))
     return house

@@ -20,6 +20,7 @@ _ENTRY = 7
 _FORWARDING_STATE = 0x80
 
 
+# ExaBGP's decorators and classes have no types that mypy could see.
 @Capability.register()
 class LongLivedGraceful(Capability, dict[tuple[int, int], tuple[bool, int]]):  # type: ignore[misc]
     """AFI and SAFI -> whether forwarding went on, and seconds for which routes are to stay.
