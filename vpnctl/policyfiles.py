@@ -16,7 +16,7 @@ from pathlib import Path
 from vpnctl.errors import UsageError
 from vpnctl.model import Place
 from vpnctl.ruleset import Mistake, policy_error
-from vpnctl.ruleset.document import MAX_FILE_SIZE, too_large
+from vpnctl.yamltree.tree import MAX_FILE_SIZE, too_large
 
 _SUFFIXES = (".yaml", ".yml")
 

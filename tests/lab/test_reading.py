@@ -20,7 +20,7 @@ from vpnctl.errors import TopologyError
 from vpnctl.lab.reading import read_topology
 from vpnctl.lab.topology import Endpoint, Role, Topology
 from vpnctl.lab.wan.figures import WanFigures
-from vpnctl.ruleset import Mistake
+from vpnctl.yamltree.mistake import Mistake
 
 SHIPPED = sorted((ROOT / "lab").glob("*.clab.yml"))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from vpnctl.errors import DefinitionError
-from vpnctl.migration.definition import Definition
-from vpnctl.migration.yamlfile import Mistake, read_yaml
+from vpnctl.migration.definition import DEFINITION, Definition
+from vpnctl.migration.yamlfile import read_yaml
+from vpnctl.yamltree.mistake import Mistake
 
 WHOLE = b"""\
 machine: web1
@@ -23,7 +24,7 @@ nics:
 
 
 def read(text: bytes) -> Definition:
-    return read_yaml("web1.yaml", text, Definition)
+    return read_yaml("web1.yaml", text, Definition, DEFINITION)
 
 
 def told(text: bytes) -> list[tuple[int, str, str]]:
@@ -63,11 +64,15 @@ def test_all_mistakes_at_once_each_at_its_place() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"", "a mapping is expected"),
-        (b"- a", "a mapping is expected"),
-        (b"machine: [", "this is no YAML"),
-        (b"\xff", "this is no YAML"),
-        (b"a" * 300_000, "larger than"),
+        (b"", "the file is empty"),
+        (b"- a", "the file must hold keys and values (`machine: web1`), not a list"),
+        (b"machine: [", "a bracket is not closed"),
+        (b"\xff", "this is not UTF-8 text (byte 0xff)"),
+        (b"a" * 2_000_000, "at most 1048576 are read"),
+        (b"machine: a\nmemory: 1G\nmemory: 2G", "the key 'memory' stands here twice"),
+        (b"machine: &a a\nmemory: *a", "the anchor &a is not supported"),
+        (b"machine: 2001-02-30\nmemory: 1G", "a value is none: day is out of range"),
+        (b"machine: =\nmemory: 1G", "a value is none: could not determine a constructor"),
         (b"machine: a\nmemory: 1G", "nothing to boot from"),
         (b"machine: a\nmemory: 1 G\ndisks: [{file: a}]", "a size is expected"),
         (b"machine: a\nmemory: 1G\ndisks: [{file: a}, {file: a}]", "the same file"),

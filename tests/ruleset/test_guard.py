@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 
 from vpnctl.errors import PolicyError
-from vpnctl.model import Beyond, Guard, Secret
+from vpnctl.model import AoAlgorithm, AoKey, Beyond, Guard, Secret
 from vpnctl.model.guard import DEFAULT_MEMORY
 from vpnctl.ruleset import load
 
@@ -93,6 +93,18 @@ def test_a_pe_says_only_what_is_different() -> None:
         ("md5: {file: /a, command: b}", "pes.pe-a.guard.md5: must name one place"),
         ("md5: {environment: a-b}", "pes.pe-a.guard.md5.environment: 'a-b' is no name of a variable"),
         ("md5: {command: \"'a\"}", "pes.pe-a.guard.md5.command: no command: No closing quotation"),
+        ("tcp_ao: hunter2", "pes.pe-a.guard.tcp_ao: must be a list, not a single value"),
+        ("tcp_ao: []", "pes.pe-a.guard.tcp_ao: is empty"),
+        ("tcp_ao: [hunter2]", "pes.pe-a.guard.tcp_ao[0]: a secret is not written into the policy"),
+        ("tcp_ao: [{send: 1, receive: 1}]", "pes.pe-a.guard.tcp_ao[0]: must name one place"),
+        ("tcp_ao: [{send: 1, file: /a}]", "pes.pe-a.guard.tcp_ao[0]: the key 'receive' is missing"),
+        ("tcp_ao: [{send: 1, receive: 256, file: /a}]", "tcp_ao[0].receive: key id 256 is outside 0 to 255"),
+        ("tcp_ao: [{send: 1, receive: 1, file: /a, algorithm: md5}]", "tcp_ao[0].algorithm: no algorithm is called 'md5'"),
+        (
+            "tcp_ao: [{send: 1, receive: 1, file: /a}, {send: 2, receive: 1, file: /b}]",
+            "pes.pe-a.guard.tcp_ao: two keys have the receive id 1",
+        ),
+        ("md5: {file: /a}, tcp_ao: [{send: 1, receive: 1, file: /a}]", "pes.pe-a.guard: has both md5 and tcp_ao"),
         ("hops: 255", "pes.pe-a.guard.hops: number of hops 255 is outside 1 to 254"),
         ("routes: many", "pes.pe-a.guard.routes: 'many' is no number of routes"),
         ("routes: {vpn4: 5}", "pes.pe-a.guard.routes.vpn4: unknown key 'vpn4'; did you mean 'vpnv4'?"),
@@ -114,6 +126,29 @@ def test_a_mistake_is_told_at_its_place(written: str, told: str) -> None:
     text = "\n".join(map(str, refused.value.mistakes))
     assert told in text
     assert "hunter2" not in text
+
+
+def test_a_pe_has_its_own_protection_or_the_controllers() -> None:
+    found = guards("""\
+        controller:
+          asn: 65000
+          router_id: 10.0.0.100
+          listen: 10.0.0.100
+          guard:
+            tcp_ao:
+              - {send: 2, receive: 3, file: "/ao/{pe}.2"}
+              - {send: 1, receive: 1, file: "/ao/{pe}.1", algorithm: hmac-sha-1-96}
+        sites: {}
+        pes:
+          pe-a: {address: 10.0.0.1, guard: {hops: 1}}
+          pe-b: {address: 10.0.0.2, guard: {md5: {file: /md5}}}
+        """)
+    assert found["pe-a"].tcp_ao == (
+        AoKey(2, 3, AoAlgorithm.AES_CMAC, Secret(file="/ao/pe-a.2")),
+        AoKey(1, 1, AoAlgorithm.HMAC_SHA1, Secret(file="/ao/pe-a.1")),
+    )
+    assert found["pe-a"].md5 is None
+    assert (found["pe-b"].md5, found["pe-b"].tcp_ao) == (Secret(file="/md5"), ())
 
 
 def test_where_a_secret_is_may_be_told() -> None:

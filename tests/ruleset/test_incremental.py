@@ -11,7 +11,7 @@ from vpnctl.errors import PolicyError
 from vpnctl.model import Allocation
 from vpnctl.ruleset import Compiled, load
 from vpnctl.ruleset import loading as loading_module
-from vpnctl.ruleset.document import Mapping
+from vpnctl.yamltree.tree import Genre, Mapping
 
 SITES = ["hq", "branch", "cloud1", "cloud2"]
 VPNS = ["A", "B", "C", "D"]
@@ -119,9 +119,9 @@ def test_files_with_the_same_bytes_are_not_parsed_again(monkeypatch: pytest.Monk
     parsed: list[str] = []
     original = loading_module.parse
 
-    def recording(file: str, content: bytes) -> Mapping:
+    def recording(file: str, content: bytes, genre: Genre) -> Mapping:
         parsed.append(file)
-        return original(file, content)
+        return original(file, content, genre)
 
     monkeypatch.setattr(loading_module, "parse", recording)
     # Equal bytes in other objects, and one file changed.

@@ -13,8 +13,8 @@ from typing import ClassVar, TypeVar
 from vpnctl import policyfiles
 from vpnctl.controller.candidate import Applied, Candidate
 from vpnctl.errors import StoreError, UsageError
-from vpnctl.ruleset.document import MAX_FILE_SIZE
 from vpnctl.store import Revision, Store
+from vpnctl.yamltree.tree import MAX_FILE_SIZE
 
 _Content = TypeVar("_Content")
 

@@ -17,7 +17,7 @@ from vpnctl.lab.images import KNOWN_IMAGES
 from vpnctl.lab.layout import Layout, controllers
 from vpnctl.lab.reading import topology_error
 from vpnctl.lab.topology import Link, Node, Role, Topology
-from vpnctl.ruleset import Mistake
+from vpnctl.yamltree.mistake import Mistake
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from vpnctl.lab.enter import missing
 from vpnctl.lab.layout import Layout
 from vpnctl.lab.reading import topology_error
 from vpnctl.lab.topology import Role, Topology
-from vpnctl.ruleset import Mistake
+from vpnctl.yamltree.mistake import Mistake
 
 #: Debian's packages of programs that topologies use; others are named as they are.
 _PACKAGES = {

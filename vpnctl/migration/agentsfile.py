@@ -21,6 +21,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from vpnctl.migration.definition import Name
 from vpnctl.migration.ledger import Peer
+from vpnctl.yamltree.tree import Genre
+
+#: What the list of agents is, in the words of hints.
+AGENTS = Genre("agents: {...}", "`agents: {cloud1: https://192.0.2.1:4790}`", "docs/migrate.md")
 
 
 class Entry(BaseModel):

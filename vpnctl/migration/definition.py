@@ -35,6 +35,8 @@ from pydantic import (
     model_validator,
 )
 
+from vpnctl.yamltree.tree import Genre
+
 _NAME = r"[a-zA-Z0-9](?:[a-zA-Z0-9_-]{0,30}[a-zA-Z0-9])?"
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SIZE = re.compile(r"([0-9]{1,12})([KMG])")
@@ -44,6 +46,12 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,-]{0,127}")
 _MOST_KIB = 1 << 34
 #: What the kernel lets a bridge be called, and the controller a VPN.
 BRIDGE, VPN = r"^[A-Za-z0-9._-]{1,15}$", r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
+
+
+#: What a file of a definition is, in the words of hints.
+DEFINITION = Genre(
+    "machine: web1", "a machine (`machine:`, `memory:`, `disks:`)", "docs/migrate.md"
+)
 
 
 def is_name(text: str) -> bool:

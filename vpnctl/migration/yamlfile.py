@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import yaml
@@ -11,53 +10,42 @@ from pydantic import BaseModel, ValidationError
 
 from vpnctl.errors import DefinitionError
 from vpnctl.model import Place
-
-#: Octets; the largest honest file is a few thousand.
-LARGEST = 256 * 1024
+from vpnctl.yamltree.mistake import Mistake
+from vpnctl.yamltree.tree import DocumentError, Genre, Mapping, decode, find, parse_text
 
 _Value = TypeVar("_Value", bound=BaseModel)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Mistake:
-    """What is wrong, where (``path`` like ``disks[0].file``), and what to do about it."""
-
-    place: Place
-    path: str
-    message: str
-    hint: str = ""
-
-
-def read_yaml(file: str, content: bytes, model: type[_Value]) -> _Value:
+def read_yaml(file: str, content: bytes, model: type[_Value], genre: Genre) -> _Value:
     """The ``model`` that ``content`` says; ``file`` is how mistakes call it.
 
     Raises `DefinitionError` with every mistake.
     """
-    if len(content) > LARGEST:
-        raise _error([Mistake(Place(file, 1), "", f"the file is larger than {LARGEST} octets")])
     try:
-        text = content.decode("utf-8")
-        root = yaml.compose(text, yaml.SafeLoader)
+        text = decode(file, content)
+        root = parse_text(file, text, genre)
+    except DocumentError as error:
+        raise _error(error.mistakes) from None
+    try:
+        # Values as YAML has them: the models are strict, and 4 is no text.
         plain = yaml.safe_load(text)
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise _error([Mistake(Place(file, 1), "", f"this is no YAML: {error}")]) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1)
-        problem = getattr(error, "problem", None) or "it cannot be read"
-        raise _error([Mistake(place, "", f"this is no YAML: {problem}")]) from None
-    if not isinstance(plain, dict):
-        raise _error([Mistake(Place(file, 1), "", "a mapping is expected", "write `key: value`")])
+    except (ValueError, yaml.YAMLError) as error:
+        raise _error([_misread(file, error)]) from None
     try:
         return model.model_validate(plain)
     except ValidationError as found:
         mistakes = [
-            Mistake(
-                _place(file, root, one["loc"]), _path(one["loc"]), _words(one["type"], one["msg"])
-            )
+            _mistake(root, one["loc"], one["type"], one["msg"])
             for one in found.errors(include_url=False, include_context=False)
         ]
     raise _error(mistakes)
+
+
+def _misread(file: str, error: Exception) -> Mistake:
+    """Of what has the form of a value and is none, such as the 30th of February."""
+    mark = getattr(error, "problem_mark", None)
+    place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1)
+    return Mistake(place, "", f"a value is none: {getattr(error, 'problem', None) or error}")
 
 
 def _error(mistakes: Iterable[Mistake]) -> DefinitionError:
@@ -67,6 +55,16 @@ def _error(mistakes: Iterable[Mistake]) -> DefinitionError:
         f"{one.place}: {one.path + ': ' if one.path else ''}{one.message}" for one in found
     )
     return DefinitionError(f"{counted}: {shown}", hint="correct them and try again", mistakes=found)
+
+
+def _mistake(root: Mapping, loc: Sequence[int | str], kind: str, message: str) -> Mistake:
+    """What pydantic found, in the operator's words."""
+    parent = find(root, loc[:-1])
+    if loc and isinstance(parent, Mapping) and loc[-1] in parent.entries:
+        place = parent.entries[str(loc[-1])][0].place
+    else:
+        place = find(root, loc).place
+    return Mistake(place, _path(loc), _words(kind, message))
 
 
 def _words(kind: str, message: str) -> str:
@@ -83,23 +81,3 @@ def _path(loc: Sequence[int | str]) -> str:
     for step in loc:
         path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
     return path
-
-
-def _place(file: str, node: yaml.Node | None, loc: Sequence[int | str]) -> Place:
-    """Where ``loc`` is, or what comes nearest above it."""
-    mark = node.start_mark if node is not None else None
-    for step in loc:
-        following: yaml.Node | None = None
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == str(step):
-                    mark, following = key.start_mark, value
-        elif (
-            isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value)
-        ):
-            following = node.value[step]
-            mark = following.start_mark
-        if following is None:
-            break
-        node = following
-    return Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1)

@@ -17,10 +17,10 @@
 from vpnctl.ruleset.adopted import Adopted, adopt
 from vpnctl.ruleset.edit import extend, retract
 from vpnctl.ruleset.loading import Compiled, load, policy_error
-from vpnctl.ruleset.mistake import Mistake
 from vpnctl.ruleset.reference import policy_reference
 from vpnctl.ruleset.schema import SCHEMAS, json_schema
 from vpnctl.ruleset.starter import starter_files
+from vpnctl.yamltree.mistake import Mistake
 
 __all__ = [
     "SCHEMAS",

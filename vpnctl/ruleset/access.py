@@ -12,10 +12,10 @@ from vpnctl.model.access import AccessRule, Fragment, Match, Span, TcpFlags, Tre
 from vpnctl.ruleset.access_file import TCP_FLAGS, AccessEntry, End, MatchEntry
 from vpnctl.ruleset.access_order import mistakes_of_order
 from vpnctl.ruleset.claims import Claim
-from vpnctl.ruleset.mistake import Mistake, choices, suggestion
 from vpnctl.ruleset.network import NetworkView
 from vpnctl.ruleset.reading import Reading, Step
 from vpnctl.ruleset.vpn_file import VpnFile
+from vpnctl.yamltree.mistake import Mistake, choices, suggestion
 
 _VERSIONS = {"ipv4": 4, "ipv6": 6}
 _ICMP, _TCP, _ICMP6 = 1, 6, 58

@@ -11,7 +11,6 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, model_validator
 
 from vpnctl.model.access import Fragment, Rate, RateUnit, Span
-from vpnctl.ruleset.mistake import choices, quote, suggestion
 from vpnctl.ruleset.shape import OneOrMore, Shape
 from vpnctl.ruleset.values import (
     NAME_SCHEMA,
@@ -22,6 +21,7 @@ from vpnctl.ruleset.values import (
     parse_name,
     whole_number,
 )
+from vpnctl.yamltree.mistake import choices, quote, suggestion
 
 #: IP protocol numbers by the names that people use.
 PROTOCOLS: Mapping[str, int] = MappingProxyType(

@@ -15,7 +15,7 @@ from vpnctl.flowspec.nlri import RD_OCTETS, frame, make_key
 from vpnctl.flowspec.precedence import looked_at, may_overlap
 from vpnctl.model import Place
 from vpnctl.model.access import AccessRule
-from vpnctl.ruleset.mistake import Mistake
+from vpnctl.yamltree.mistake import Mistake
 
 #: Flows of one VPN and IP version: every pair of them is compared.
 MOST_FLOWS = 1000

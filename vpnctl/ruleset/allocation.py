@@ -26,8 +26,8 @@ from vpnctl.model import Allocation, Place, site_range
 from vpnctl.model.allocation import ADOPTED
 from vpnctl.model.tags import two_tags
 from vpnctl.ruleset.claims import Claims
-from vpnctl.ruleset.mistake import Mistake
 from vpnctl.ruleset.values import MAX_VLAN
+from vpnctl.yamltree.mistake import Mistake
 
 _OCTETS = 8
 

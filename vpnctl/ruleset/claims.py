@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from immutables import Map
 
 from vpnctl.model import Place
-from vpnctl.ruleset.mistake import Mistake
+from vpnctl.yamltree.mistake import Mistake
 
 #: Spaces of numbers that are unique across the network; VLANs are per port (``vlan/PE/PORT``),
 #: VE-IDs per VPN (``ve-id/VPN``).

@@ -20,13 +20,13 @@ from vpnctl.ruleset.access import Access, access
 from vpnctl.ruleset.allocation import Need
 from vpnctl.ruleset.claims import Claim
 from vpnctl.ruleset.connectivity import Link
-from vpnctl.ruleset.document import Mapping as MappingNode
-from vpnctl.ruleset.document import Scalar
-from vpnctl.ruleset.mistake import MOST_SUGGESTIONS, Mistake, choices, suggestion
 from vpnctl.ruleset.network import NetworkView
 from vpnctl.ruleset.numbers import Numbers
 from vpnctl.ruleset.reading import Reading, Step
 from vpnctl.ruleset.vpn_file import SiteOfVpnEntry, VpnFile
+from vpnctl.yamltree.mistake import MOST_SUGGESTIONS, Mistake, choices, suggestion
+from vpnctl.yamltree.tree import Mapping as MappingNode
+from vpnctl.yamltree.tree import Scalar
 
 #: Links of one VPN: a full mesh of a thousand sites.  They grow as the square of the sites.
 MOST_LINKS = 1_000_000

@@ -10,7 +10,8 @@ import re
 from typing import NamedTuple
 
 from vpnctl.errors import NotFoundError, UsageError
-from vpnctl.ruleset.document import (
+from vpnctl.ruleset.shape import POLICY
+from vpnctl.yamltree.tree import (
     DocumentError,
     Mapping,
     Node,
@@ -82,7 +83,7 @@ def retract(text: str, vpn: str, site: str) -> str:
 def _open(text: str, vpn: str) -> tuple[Mapping, Sequence]:
     """The tree of the text and its list of sites."""
     try:
-        root = parse_text(_FILE, text)
+        root = parse_text(_FILE, text, POLICY)
     except DocumentError as error:
         raise UsageError(
             f"the file of {vpn} has mistakes: {error}", hint="run `vpnctl check` and correct them"
@@ -147,7 +148,7 @@ def _mention(root: Mapping, loc: tuple[str, ...], site: str) -> Node | None:
 def _checked(text: str, wanted: Raw, vpn: str) -> str:
     """``text``, once it is sure that it says what is wanted and nothing else."""
     try:
-        done = parse_text(_FILE, text).raw()
+        done = parse_text(_FILE, text, POLICY).raw()
     except DocumentError:
         done = None
     if done != wanted:

@@ -7,9 +7,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, model_validator
+from annotated_types import MinLen
+from pydantic import Field, field_validator, model_validator
 
-from vpnctl.model import Beyond, Guard, Secret
+from vpnctl.model import AoAlgorithm, AoKey, Beyond, Guard, Secret
 from vpnctl.model.guard import DEFAULT_MEMORY
 from vpnctl.ruleset.shape import OneOrMore, Shape
 from vpnctl.ruleset.values import (
@@ -19,6 +20,7 @@ from vpnctl.ruleset.values import (
     Flag,
     HopNetwork,
     Hops,
+    KeyId,
     Mebibytes,
     PathCount,
     Pause,
@@ -34,6 +36,7 @@ from vpnctl.ruleset.values import (
 PE = "{pe}"
 
 BeyondWord = Annotated[str, *one_of(tuple(Beyond), "action", "actions")]
+AlgorithmWord = Annotated[str, *one_of(tuple(AoAlgorithm), "algorithm", "algorithms")]
 
 
 class SecretEntry(Shape):
@@ -73,6 +76,21 @@ class SecretEntry(Shape):
         return self
 
 
+class AoKeyEntry(SecretEntry):
+    """One key of TCP-AO: its ids at both ends, and exactly one place where it is."""
+
+    send: KeyId = Field(description="KeyID of the segments that we send, 0 to 255.", examples=[1])
+    receive: KeyId = Field(
+        description="KeyID of the segments that the PE sends, 0 to 255.", examples=[1]
+    )
+    algorithm: AlgorithmWord = Field(
+        AoAlgorithm.AES_CMAC,
+        description="`aes-128-cmac-96`, the default, or `hmac-sha-1-96` (RFC 5926), or "
+        "`hmac-sha-256-128`.",
+        examples=["hmac-sha-1-96"],
+    )
+
+
 class RoutesEntry(Shape):
     """Most routes of each family; one number is for each of them."""
 
@@ -96,6 +114,12 @@ class GuardEntry(Shape):
         None,
         description="Where the key is that signs every TCP segment of the session (RFC 2385).",
         examples=[{"file": "/etc/vpnctl/md5/pe-e1"}],
+    )
+    tcp_ao: Annotated[list[AoKeyEntry], MinLen(1)] | None = Field(
+        None,
+        description="Keys that authenticate every TCP segment of the session (TCP-AO, RFC 5925), "
+        "the one to be used first; instead of `md5`.",
+        examples=[[{"send": 1, "receive": 1, "file": "/etc/vpnctl/tcp-ao/pe-e1"}]],
     )
     hops: Hops | None = Field(
         None,
@@ -149,6 +173,27 @@ class GuardEntry(Shape):
         examples=[True],
     )
 
+    @field_validator("tcp_ao")
+    @classmethod
+    def _ids_differ(cls, keys: list[AoKeyEntry] | None) -> list[AoKeyEntry] | None:
+        for name in ("send", "receive"):
+            ids = [getattr(key, name) for key in keys or ()]
+            twice = next((each for each in ids if ids.count(each) > 1), None)
+            if twice is not None:
+                raise mistake(
+                    f"two keys have the {name} id {twice}",
+                    "give every key ids of its own (RFC 5925 section 3.1)",
+                )
+        return keys
+
+    @model_validator(mode="after")
+    def _one_signature(self) -> GuardEntry:
+        if self.md5 is not None and self.tcp_ao is not None:
+            raise mistake(
+                "has both md5 and tcp_ao", "a session has one of them (RFC 5925 section 1.1)"
+            )
+        return self
+
 
 def guard_of(
     entry: GuardEntry | None,
@@ -160,6 +205,9 @@ def guard_of(
     found: dict[str, Any] = {}
     for each in (default, entry):
         if each is not None:
+            if each.md5 is not None or each.tcp_ao is not None:
+                # One of them here stands for whichever the controller has for all.
+                found = {key: found[key] for key in found.keys() - {"md5", "tcp_ao"}}
             found.update(
                 (name, value)
                 for name in GuardEntry.model_fields
@@ -168,7 +216,8 @@ def guard_of(
     routes: RoutesEntry | None = found.get("routes")
     counts = {} if routes is None else {k: v for k, v in routes.model_dump().items() if v}
     return Guard(
-        md5=_secret(found.get("md5"), pe),
+        md5=_secret(found["md5"], pe) if "md5" in found else None,
+        tcp_ao=tuple(_ao_key(key, pe) for key in found.get("tcp_ao", ())),
         hops=found.get("hops"),
         routes=MappingProxyType(counts),
         warn=found.get("warn", 80),
@@ -185,9 +234,11 @@ def guard_of(
     )
 
 
-def _secret(entry: SecretEntry | None, pe: str) -> Secret | None:
-    if entry is None:
-        return None
+def _ao_key(entry: AoKeyEntry, pe: str) -> AoKey:
+    return AoKey(entry.send, entry.receive, AoAlgorithm(entry.algorithm), _secret(entry, pe))
+
+
+def _secret(entry: SecretEntry, pe: str) -> Secret:
     return Secret(
         file=(entry.file or "").replace(PE, pe),
         environment=entry.environment or "",

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 from vpnctl.model import Service
 from vpnctl.ruleset.access import Redirect
 from vpnctl.ruleset.draft import Draft, Extranet
-from vpnctl.ruleset.mistake import Mistake, choices, suggestion
 from vpnctl.ruleset.network_file import OWN_VNI_ONLY
 from vpnctl.ruleset.state import State
+from vpnctl.yamltree.mistake import Mistake, choices, suggestion
 
 
 def mistakes_of_joining(

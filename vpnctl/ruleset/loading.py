@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from vpnctl.errors import PolicyError
 from vpnctl.model import Allocation, Place, Ruleset, Vpn
 from vpnctl.ruleset.allocation import Register, allocate
-from vpnctl.ruleset.document import DocumentError, parse
 from vpnctl.ruleset.draft import Draft, draft, name_in
 from vpnctl.ruleset.joined import mistakes_of_joining
-from vpnctl.ruleset.mistake import Mistake
 from vpnctl.ruleset.network import NETWORK_FILES, NetworkView, is_network, read_network
 from vpnctl.ruleset.reading import read
 from vpnctl.ruleset.resolving import resolve
+from vpnctl.ruleset.shape import POLICY
 from vpnctl.ruleset.state import Entry, State
 from vpnctl.ruleset.vpn_file import VpnFile
+from vpnctl.yamltree.mistake import Mistake
+from vpnctl.yamltree.tree import DocumentError, parse
 
 #: Mistakes that are reported at once: a file of garbage has one in every line.
 MOST_MISTAKES = 1000
@@ -118,7 +119,7 @@ def _shapes(files: Mapping[str, bytes]) -> Iterable[Mistake]:
     for path in sorted(files):
         if not is_network(path):
             try:
-                yield from read(VpnFile, path, parse(path, files[path])).mistakes
+                yield from read(VpnFile, path, parse(path, files[path], POLICY)).mistakes
             except DocumentError as error:
                 yield from error.mistakes
 
@@ -200,7 +201,7 @@ class _Loading:
             return
         content = self._files[path]
         try:
-            root = parse(path, content)
+            root = parse(path, content, POLICY)
         except DocumentError as error:
             self._mistakes += error.mistakes
             self._nameless = True

@@ -9,9 +9,9 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from vpnctl.model import Frr, Netconf, Timeouts
-from vpnctl.ruleset.mistake import quote
 from vpnctl.ruleset.shape import Shape
 from vpnctl.ruleset.values import Address, Port, Text, leaf, mistake, whole_number
+from vpnctl.yamltree.mistake import quote
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}=?")
 _SECRETS = ("password", "passwd", "passphrase", "secret")

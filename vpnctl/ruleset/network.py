@@ -23,12 +23,13 @@ from vpnctl.model import (
 from vpnctl.model.family import FLOW_VPN4, FLOW_VPN6
 from vpnctl.ruleset.allocation import Pool
 from vpnctl.ruleset.claims import RD, ROUTE_TARGET, VNI
-from vpnctl.ruleset.document import DocumentError, parse, parse_text
 from vpnctl.ruleset.guard import guard_of
-from vpnctl.ruleset.mistake import Mistake, choices, suggestion
 from vpnctl.ruleset.network_file import PLATFORMS, ControllerEntry, NetworkFile, PeEntry
 from vpnctl.ruleset.reading import Reading, read
+from vpnctl.ruleset.shape import POLICY
 from vpnctl.ruleset.values import MAX_VLAN
+from vpnctl.yamltree.mistake import Mistake, choices, suggestion
+from vpnctl.yamltree.tree import DocumentError, parse, parse_text
 
 #: File names that mean the network and not a VPN.
 NETWORK_FILES = ("network.yaml", "network.yml")
@@ -43,6 +44,7 @@ _STAND_IN = parse_text(
     "network.yaml",
     "{asn: 64999, router_id: 192.0.2.1, listen: [192.0.2.1, '2001:db8::1'],"
     " pools: {vlans: 1-4094, vnis: 1-16777215}}",
+    POLICY,
 )
 _MAX_RD_NUMBER = {0: 0xFFFFFFFF, 1: 0xFFFF, 2: 0xFFFF}
 
@@ -84,7 +86,7 @@ def read_network(file: str, content: bytes) -> tuple[NetworkView | None, list[Mi
     There is a view wherever enough is left to check VPN files against it.
     """
     try:
-        root = parse(file, content)
+        root = parse(file, content, POLICY)
     except DocumentError as error:
         return None, list(error.mistakes)
     reading = read(NetworkFile, file, root, {"controller": _STAND_IN})

@@ -9,12 +9,12 @@ from vpnctl.model import Pe, RouteDistinguisher, RouteTarget, Service, Site
 from vpnctl.model.tags import tags_text
 from vpnctl.ruleset.allocation import Need, Pool
 from vpnctl.ruleset.claims import RD, ROUTE_TARGET, VNI, Claim
-from vpnctl.ruleset.mistake import Mistake, choices, suggestion
 from vpnctl.ruleset.network import NetworkView
 from vpnctl.ruleset.reading import Reading, Step
 from vpnctl.ruleset.shape import EVERY_PE
 from vpnctl.ruleset.values import MAX_ALLOCATED_VE_ID, MAX_VLAN
 from vpnctl.ruleset.vpn_file import SiteOfVpnEntry, TargetsEntry, VpnFile
+from vpnctl.yamltree.mistake import Mistake, choices, suggestion
 
 T = TypeVar("T")
 

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from vpnctl.model import Place
-from vpnctl.ruleset.document import Mapping, Node, Scalar, Sequence, find
-from vpnctl.ruleset.mistake import MOST_SUGGESTIONS, Mistake, choices, quote, suggestion
 from vpnctl.ruleset.values import MISTAKE
+from vpnctl.yamltree.mistake import MOST_SUGGESTIONS, Mistake, choices, quote, suggestion
+from vpnctl.yamltree.tree import Mapping, Node, Scalar, Sequence, find
 
 M = TypeVar("M", bound=BaseModel)
 Step = str | int

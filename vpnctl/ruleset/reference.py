@@ -124,11 +124,16 @@ def _has_short_form(field: FieldInfo) -> bool:
 def _example(field: FieldInfo) -> str:
     if not field.examples:
         return ""
-    example = field.examples[0]
-    shown = f"[{', '.join(map(str, example))}]" if isinstance(example, list) else str(example)
+    return f"`{_shown(field.examples[0])}`"
+
+
+def _shown(example: Any) -> str:
+    """An example as it would be written in YAML."""
+    if isinstance(example, list):
+        return f"[{', '.join(map(_shown, example))}]"
     if isinstance(example, dict):
-        shown = "{" + ", ".join(f"{key}: {value}" for key, value in example.items()) + "}"
-    return f"`{shown.lower() if isinstance(example, bool) else shown}`"
+        return "{" + ", ".join(f"{key}: {value}" for key, value in example.items()) + "}"
+    return str(example).lower() if isinstance(example, bool) else str(example)
 
 
 def _platforms() -> str:

@@ -10,8 +10,12 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from vpnctl.ruleset.values import mistake, text
+from vpnctl.yamltree.tree import Genre
 
 T = TypeVar("T")
+
+#: What a policy file is, in the words of hints.
+POLICY = Genre("vpn: E1", "a VPN (`vpn: NAME`, `service:`, `sites:`)", "the policy reference")
 
 
 class Shape(BaseModel):

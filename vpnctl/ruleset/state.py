@@ -10,8 +10,8 @@ from vpnctl.model import Vpn
 from vpnctl.ruleset.allocation import Register
 from vpnctl.ruleset.claims import Claims
 from vpnctl.ruleset.draft import Draft
-from vpnctl.ruleset.mistake import Mistake
 from vpnctl.ruleset.network import NetworkView
+from vpnctl.yamltree.mistake import Mistake
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,6 +1,6 @@
 """The leaves of the policy files: text to number, range, name, address, route target.
 
-Every type here takes the text as it was written (`vpnctl.ruleset.document` interprets nothing) and
+Every type here takes the text as it was written (`vpnctl.yamltree.tree` interprets nothing) and
 raises a `PydanticCustomError` whose message and hint are made for the operator.  Each also knows
 the JSON Schema by which an editor checks it.
 """
@@ -26,7 +26,7 @@ from pydantic_core import PydanticCustomError
 from vpnctl.model import Family, Listen, RouteDistinguisher, RouteTarget, Service
 from vpnctl.model.family import SESSION_FAMILIES
 from vpnctl.model.tags import two_tags
-from vpnctl.ruleset.mistake import choices, quote, suggestion
+from vpnctl.yamltree.mistake import choices, quote, suggestion
 
 T = TypeVar("T")
 
@@ -315,6 +315,7 @@ PathsCount = Annotated[int, *_number(0, 16, "number of paths to a destination")]
 PathCount = Annotated[int, *_number(1, 100_000_000, "number of sets of attributes")]
 AsCount = Annotated[int, *_number(1, 1024, "number of AS numbers")]
 Percent = Annotated[int, *_number(1, 100, "percentage")]
+KeyId = Annotated[int, *_number(0, 255, "key id")]
 Hops = Annotated[int, *_number(1, 254, "number of hops")]
 Pause = Annotated[int, *_number(0, 86_400, "number of seconds")]
 RestartTime = Annotated[int, *_number(0, 4095, "number of seconds")]

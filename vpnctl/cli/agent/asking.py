@@ -77,7 +77,7 @@ def ask(
 
 def read_agents(agents: Path) -> AgentsFile:
     """The agents of a file; raises `UsageError`, `DefinitionError`."""
-    from vpnctl.migration.agentsfile import AgentsFile
+    from vpnctl.migration.agentsfile import AGENTS, AgentsFile
     from vpnctl.migration.yamlfile import read_yaml
 
     try:
@@ -88,7 +88,7 @@ def read_agents(agents: Path) -> AgentsFile:
             hint="write the agents of all sites into a file and name it with --agents or"
             " VPNCTL_AGENTS: 'agents: {cloud1: https://192.0.2.1:4790}'",
         ) from error
-    return read_yaml(str(agents), content, AgentsFile)
+    return read_yaml(str(agents), content, AgentsFile, AGENTS)
 
 
 def _listed(site: str) -> Peer:

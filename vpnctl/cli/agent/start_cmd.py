@@ -40,7 +40,7 @@ def add_to(app: typer.Typer) -> None:
 
 def read_definition(file: Path) -> Definition:
     """The machine in ``file``; raises `UsageError`, `DefinitionError`."""
-    from vpnctl.migration.definition import Definition
+    from vpnctl.migration.definition import DEFINITION, Definition
     from vpnctl.migration.yamlfile import read_yaml
 
     try:
@@ -49,4 +49,4 @@ def read_definition(file: Path) -> Definition:
         raise UsageError(
             f"{file} cannot be read: {error.strerror}", hint="give the file of a definition"
         ) from error
-    return read_yaml(str(file), content, Definition)
+    return read_yaml(str(file), content, Definition, DEFINITION)

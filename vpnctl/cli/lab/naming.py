@@ -41,7 +41,7 @@ def topology_file(given: Path | None) -> Path:
 
 def read(file: Path) -> str:
     """The text of a topology file; raises `UsageError`."""
-    from vpnctl.ruleset.document import MAX_FILE_SIZE
+    from vpnctl.yamltree.tree import MAX_FILE_SIZE
 
     try:
         # Not blocking: nobody may write to a FIFO that is named by mistake.

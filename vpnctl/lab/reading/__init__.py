@@ -13,14 +13,17 @@ from vpnctl.lab.reading.fields import SUBSET, Fields
 from vpnctl.lab.reading.links import LinkReader
 from vpnctl.lab.reading.nodes import NAME, NodeReader
 from vpnctl.lab.topology import Topology
-from vpnctl.model import Place
-from vpnctl.ruleset import Mistake
-from vpnctl.ruleset import document as yaml
-from vpnctl.ruleset.mistake import quote
+from vpnctl.yamltree import tree as yaml
+from vpnctl.yamltree.mistake import Mistake, quote
 
 #: Longest name of a lab: it is part of the names of namespaces and sockets.
 LONGEST_LAB = 20
 
+_LAB = yaml.Genre(
+    "name: my-lab",
+    "a topology: `name:` and `topology: {nodes: ..., links: ...}`",
+    "lab/README.md",
+)
 _TOP = ("name", "prefix", "mgmt", "topology")
 _SECTIONS = ("defaults", "kinds", "groups", "nodes", "links")
 
@@ -32,7 +35,7 @@ def read_topology(file: str, content: bytes) -> Topology:
     """
     fields = Fields()
     try:
-        topology = _read(file, _parse(file, content), fields)
+        topology = _read(file, yaml.parse(file, content, _LAB), fields)
     except yaml.DocumentError as error:
         raise topology_error(error.mistakes) from None
     if fields.mistakes:
@@ -47,19 +50,6 @@ def topology_error(mistakes: Iterable[Mistake]) -> TopologyError:
     return TopologyError(
         f"{count} in the topology", hint="correct them and try again", mistakes=found
     )
-
-
-def _parse(file: str, content: bytes) -> yaml.Mapping:
-    if not content.strip():
-        raise yaml.DocumentError(
-            Mistake(
-                Place(file, 1),
-                "",
-                "the file is empty",
-                "write a topology: `name:` and `topology: {nodes: ..., links: ...}`",
-            )
-        )
-    return yaml.parse(file, content)
 
 
 def _read(file: str, root: yaml.Mapping, fields: Fields) -> Topology:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vpnctl.ruleset import Mistake
-from vpnctl.ruleset import document as yaml
-from vpnctl.ruleset.mistake import quote, suggestion
+from vpnctl.yamltree import tree as yaml
+from vpnctl.yamltree.mistake import Mistake, quote, suggestion
 
 #: What to do about something that the runner does not know.
 SUBSET = "see lab/README.md for what 'vpnctl lab' supports; containerlab itself may take it"

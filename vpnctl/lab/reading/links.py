@@ -10,8 +10,8 @@ from vpnctl.lab.reading.fields import SUBSET, Fields
 from vpnctl.lab.topology import LONGEST_INTERFACE, Endpoint, Link, Node, Wan
 from vpnctl.lab.wan.figures import WanFigures, parse_loss, parse_rate, parse_time
 from vpnctl.model import Place
-from vpnctl.ruleset import document as yaml
-from vpnctl.ruleset.mistake import choices, quote, suggestion
+from vpnctl.yamltree import tree as yaml
+from vpnctl.yamltree.mistake import choices, quote, suggestion
 
 # A `%` makes the kernel choose a name by itself.
 _INTERFACE = re.compile(r"^[^\s/:%]+\Z")

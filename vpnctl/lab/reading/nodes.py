@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from vpnctl.lab.images import LABELLED_ROLES, ROLE_LABEL, role_of_image
 from vpnctl.lab.reading.fields import SUBSET, Fields, unsupported
 from vpnctl.lab.topology import Bind, Node, Role
-from vpnctl.ruleset import Mistake
-from vpnctl.ruleset import document as yaml
-from vpnctl.ruleset.mistake import quote, suggestion
+from vpnctl.yamltree import tree as yaml
+from vpnctl.yamltree.mistake import Mistake, quote, suggestion
 
 #: Longest name of a node: it is part of the names of namespaces and files.
 LONGEST_NODE = 40

@@ -1,4 +1,4 @@
-"""Text that is no policy is refused at its place, and scalars stay what was written."""
+"""Text that is no tree is refused at its place, and scalars stay what was written."""
 
 # ruff: noqa: E501 - one case, one line
 
@@ -8,14 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpnctl.ruleset import Mistake
-from vpnctl.ruleset.document import (
+from vpnctl.yamltree.mistake import Mistake
+from vpnctl.yamltree.tree import (
     MAX_FILE_SIZE,
     DocumentError,
+    Genre,
+    Mapping,
     Scalar,
     find,
-    parse,
 )
+from vpnctl.yamltree.tree import parse as parse_genre
+
+GENRE = Genre("vpn: E1", "a VPN", "the reference")
 
 ALIAS_BOMB = b"""\
 a: &a [lol, lol, lol, lol, lol, lol, lol, lol, lol]
@@ -23,6 +27,10 @@ b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]
 c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]
 d: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]
 """
+
+
+def parse(file: str, content: bytes) -> Mapping:
+    return parse_genre(file, content, GENRE)
 
 
 def complaints(content: bytes) -> list[str]:
@@ -56,7 +64,7 @@ def complaints(content: bytes) -> list[str]:
         ),
         (b"a: " + b"[" * 500_000, "1:27 lists and mappings are nested more than 24 deep"),
         (b"- " * 500_000, "1:49 lists and mappings are nested more than 24 deep"),
-        (b"a: " + b"x" * 1001, "1:4 a text of 1001 characters; at most 1000 are read"),
+        (b"a: " + b"x" * 2049, "1:4 a text of 2049 characters; at most 2048 are read"),
         (b"vpn: E1\n---\nvpn: E2\n", "2:1 a second document begins here"),
         (b"vpn: E1\n...\nvpn: E2\n", "3:1 something follows the end of the document"),
         (b"? [a]\n: b\n", "1:3 a key must be plain text"),
@@ -70,8 +78,17 @@ def complaints(content: bytes) -> list[str]:
         (b"vpn: %x\n", "1:6 no value can begin with this character"),
     ],
 )  # fmt: skip
-def test_what_is_no_policy_is_refused_at_its_place(content: bytes, complaint: str) -> None:
+def test_what_is_no_tree_is_refused_at_its_place(content: bytes, complaint: str) -> None:
     assert complaints(content) == [complaint]
+
+
+def test_hints_speak_of_the_kind_of_file() -> None:
+    hints = []
+    for content in (b"", b"[a]"):
+        with pytest.raises(DocumentError) as caught:
+            parse("f.yaml", content)
+        hints += [mistake.hint for mistake in caught.value.mistakes]
+    assert hints == ["write a VPN, or take the file away", "see the reference"]
 
 
 def test_every_duplicate_key_is_reported_with_its_path() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vpnctl.model import Place
-from vpnctl.ruleset.mistake import Mistake
+from vpnctl.yamltree.mistake import Mistake
 
 #: The lines that git leaves around both sides of a conflict.
 _CONFLICT = ("<<<<<<< ", ">>>>>>> ")

@@ -1,6 +1,6 @@
 """YAML text as a tree of nodes that know their place; no value is interpreted.
 
-The subset of YAML 1.1 that a policy needs, and nothing an operator could trip over:
+The subset of YAML 1.1 that such files need, and nothing an operator could trip over:
 
 - every scalar is the text that was written: ``65000:100`` is no base-60 number, ``no`` no boolean,
   ``1.10`` not 1.1;
@@ -19,15 +19,15 @@ from typing import ClassVar
 import yaml
 
 from vpnctl.model import Place
-from vpnctl.ruleset.lines import line_mistakes
-from vpnctl.ruleset.mistake import Mistake, quote
+from vpnctl.yamltree.lines import line_mistakes
+from vpnctl.yamltree.mistake import Mistake, quote
 
 #: Largest file that is looked at, in bytes.
 MAX_FILE_SIZE = 1 << 20
-#: Lists and mappings within each other; a policy needs five.
+#: Lists and mappings within each other; a policy needs five, a topology six.
 MAX_DEPTH = 24
 #: Characters of one scalar.
-MAX_SCALAR = 1000
+MAX_SCALAR = 2048
 
 _BOM = "\ufeff"
 #: libyaml where PyYAML was built with it (about ten times faster), else the same in Python.
@@ -126,11 +126,24 @@ def find(root: Node, loc: Iterable[str | int]) -> Node:
 
 
 class DocumentError(Exception):
-    """The text is no policy document; ``mistakes`` says why."""
+    """The text is no such document; ``mistakes`` says why."""
 
     def __init__(self, *mistakes: Mistake) -> None:
         super().__init__("; ".join(mistake.message for mistake in mistakes))
         self.mistakes = mistakes
+
+
+@dataclass(frozen=True, slots=True)
+class Genre:
+    """What files of one kind hold, in the words of hints.
+
+    ``example``: a key and its value; ``whole``: the least that makes a file; ``see``: where all of
+    it is described.
+    """
+
+    example: str
+    whole: str
+    see: str
 
 
 def decode(file: str, content: bytes) -> str:
@@ -163,16 +176,16 @@ def too_large(file: str, size: int) -> Mistake:
         Place(file, 1),
         "",
         f"the file has {size} bytes; at most {MAX_FILE_SIZE} are read",
-        "a policy file holds one VPN: split it, or move it out of the directory",
+        "split it, or move it out of the way",
     )
 
 
-def parse(file: str, content: bytes) -> Mapping:
+def parse(file: str, content: bytes, genre: Genre) -> Mapping:
     """The tree of a file.  Raises `DocumentError` with everything that is wrong with its form."""
-    return parse_text(file, decode(file, content))
+    return parse_text(file, decode(file, content), genre)
 
 
-def parse_text(file: str, text: str) -> Mapping:
+def parse_text(file: str, text: str, genre: Genre) -> Mapping:
     """Like `parse`, for text; offsets of the nodes count from its beginning."""
     misfits = line_mistakes(file, text)
     if misfits:
@@ -205,7 +218,7 @@ def parse_text(file: str, text: str) -> Mapping:
                 Place(file, 1),
                 "",
                 "the file is empty",
-                "write a VPN (`vpn: NAME`, `service:`, `sites:`) or take the file away",
+                f"write {genre.whole}, or take the file away",
             )
         )
     if not isinstance(root, Mapping):
@@ -213,9 +226,9 @@ def parse_text(file: str, text: str) -> Mapping:
             Mistake(
                 root.place,
                 "",
-                "the file must hold keys and values (`vpn: E1`), not "
+                f"the file must hold keys and values (`{genre.example}`), not "
                 + ("a list" if isinstance(root, Sequence) else "bare text"),
-                "see the policy reference",
+                f"see {genre.see}",
             )
         )
     return root
@@ -299,7 +312,7 @@ class _Builder:
         self._stop(
             event,
             f"the alias *{event.anchor} is not supported",
-            "write the value out: a policy file says everything where it is used",
+            "write the value out: these files say everything where it is used",
         )
 
     def _begin_document(self, event: yaml.DocumentStartEvent) -> None:
@@ -308,7 +321,7 @@ class _Builder:
             self._stop(
                 event,
                 "a second document begins here",
-                "a file holds one VPN: put this into a file of its own",
+                "a file holds one document: put this into a file of its own",
             )
 
     def _stop(self, event: yaml.Event, message: str, hint: str) -> None:
@@ -322,7 +335,7 @@ class _Builder:
             self._stop(
                 event,
                 f"the anchor &{event.anchor} is not supported",
-                "write the value out: a policy file says everything where it is used",
+                "write the value out: these files say everything where it is used",
             )
         self._stop(event, f"the tag {event.tag} is not supported", "take it out")
 
@@ -366,7 +379,7 @@ class _Builder:
             self._stop(
                 event,
                 f"lists and mappings are nested more than {MAX_DEPTH} deep",
-                "a policy needs five levels",
+                "five or six levels are enough",
             )
         if isinstance(self._parent, Mapping) and self._key is None:
             self._stop(event, "a key must be plain text", "write `key: value`")
