@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
+from lab.bench.assault import assault
 from lab.bench.rawbgp import KEEPALIVE_MESSAGE, SessionLostError, establish
 from lab.bench.workload import ASN, message, route_target
 
@@ -29,6 +30,9 @@ HOLD_TIME = 90
 _CHUNK = 1 << 18
 _WIDE_RD, _WIDE_EXPORT, _WIDE_IMPORT = 5_000_000, 90_000_000, 10_000_000
 _ANNEX_RD, _ANNEX_EXPORT = 6_000_000, 95_000_000
+_MOBILE = 97_000_000
+#: Seconds after which the hostile PE drops its session, to come again.
+_ASSAULT = 2.0
 _NLRI_OCTETS = 16
 _NEXT_HOP = bytes(8) + bytes((10, 99, 0, 1))
 _FIXED = bytes.fromhex("40010100") + bytes.fromhex("400200") + bytes.fromhex("40050400000064")
@@ -40,7 +44,8 @@ class Workload:
 
     PEs are in cells of `CELL`, which share customers of `PER_CUSTOMER` routes at each PE.  One
     more customer is at every PE; its routes are those of the first one, where there is also an
-    annex: a VPN of its own, which one line opens to that customer and closes again.
+    annex: a VPN of its own, which one line opens to that customer and closes again.  The hostile
+    PE and one beside it have an EVPN, too.
     """
 
     peers: int
@@ -50,6 +55,11 @@ class Workload:
     def per_cell(self) -> int:
         """Customers of one cell."""
         return self.routes // PER_CUSTOMER
+
+    @property
+    def hostile(self) -> int:
+        """The PE that turns hostile; it is in the last cell."""
+        return self.peers - CELL + 2
 
     @property
     def customers(self) -> range:
@@ -94,14 +104,19 @@ class Workload:
         sites = "".join(f"  s{n}: {{kind: enterprise, pes: [pe{n}]}}\n" for n in range(self.peers))
         pes = "".join(
             f"  pe{n}: {{address: {self.address(n)}, passive: true, hold_time: {HOLD_TIME}, "
-            "families: [vpnv4]}\n"
+            f"families: [vpnv4{', evpn' if n in self.mobile else ''}]}}\n"
             for n in range(self.peers)
+        )
+        mobile = "".join(
+            f"  - {{site: s{n}, rd: '{ASN}:{_MOBILE + n}', targets: {ASN}:{_MOBILE + n}}}\n"
+            for n in self.mobile
         )
         found = {
             "network.yaml": f"controller: {{asn: {ASN}, router_id: 10.255.0.1, "
             f'listen: "{listen}"}}\nsites:\n{sites}pes:\n{pes}',
             "wide.yaml": self.wide_file(0),
             "annex.yaml": self.annex_file(is_open=False),
+            "mobile.yaml": f"vpn: MOBILE\nservice: evpn\nsites:\n{mobile}",
         }
         for customer in self.customers:
             lines = "".join(
@@ -111,6 +126,18 @@ class Workload:
             )
             found[f"c{customer:05}.yaml"] = f"vpn: C{customer:05}\nservice: l3vpn\nsites:\n{lines}"
         return found
+
+    @property
+    def mobile(self) -> tuple[int, int]:
+        """The two PEs with an EVPN."""
+        return self.hostile, self.hostile + 1
+
+    def assault(self, peer: int) -> bytes:
+        """What a PE sends over and over when it is hostile."""
+        own = [self.target(customer, peer) for customer in self.of(peer)]
+        first = [self.target(customer, 0) for customer in self.of(0)]
+        others = [*first, *(_WIDE_EXPORT + each for each in range(CELL)), _ANNEX_EXPORT]
+        return assault(own, others, _MOBILE + peer, self.table(peer))
 
     def table(self, peer: int) -> bytes:
         """What a PE announces: one NLRI per UPDATE, then End-of-RIB."""
@@ -234,6 +261,9 @@ class _Loop:
         self._flapping: int | None = None
         self._flap_at = 0.0
         self._flaps = 0
+        self._hostile: int | None = None
+        self._assault = b""
+        self._assaults = 0
         self._keepalive_at = 0.0
         self._last_arrival = 0
         self._expected: tuple[dict[int, int], int, float, float, bool] | None = None
@@ -253,6 +283,8 @@ class _Loop:
                         pe.link.send(KEEPALIVE_MESSAGE)
             if self._flapping is not None and now >= self._flap_at:
                 self._flap(now)
+            if self._hostile is not None and now >= self._flap_at:
+                self._come_again(now)
             if self._expected is not None:
                 self._look(now)
 
@@ -310,8 +342,11 @@ class _Loop:
         return self._flaps
 
     def do_calm(self) -> bool:
-        """No PE is slow or flaps any more."""
+        """No PE is slow, flaps or is hostile any more."""
         self._flapping = None
+        if self._hostile is not None:
+            self._drop(self._pes[self._hostile])
+            self._hostile = None
         paused, self._paused = self._paused, set()
         for peer in paused:
             self._watch(self._pes[peer])
@@ -321,12 +356,27 @@ class _Loop:
                 self._begin(pe)
         return True
 
+    def do_assault(self, peer: int) -> bool:
+        """One PE sends what it must not, as fast as it is taken, and drops its session at times."""
+        self._assault = self._workload.assault(peer)
+        self._hostile, self._assaults = peer, 0
+        self._flap_at = time.monotonic() + _ASSAULT
+        self._pes[peer].out = memoryview(self._assault)
+        self._watch(self._pes[peer])
+        return True
+
+    def do_assaults(self) -> int:
+        """Octets that the hostile PE has sent."""
+        return self._assaults
+
     # -- sockets --
 
     def _connect(self, pe: _Pe) -> None:
         target = "127.0.0.1", self._port
         source = self._workload.address(pe.number)
-        link, pe.rest = establish(source, target, "vpnv4", HOLD_TIME, time.monotonic() + 60)
+        more = ("evpn",) if pe.number in self._workload.mobile else ()
+        deadline = time.monotonic() + 60
+        link, pe.rest = establish(source, target, "vpnv4", HOLD_TIME, deadline, *more)
         link.setblocking(False)
         pe.link, pe.out = link, memoryview(b"")
         self._selector.register(link, selectors.EVENT_READ, pe)
@@ -353,15 +403,21 @@ class _Loop:
         assert pe.link is not None
         if events & selectors.EVENT_WRITE:
             with contextlib.suppress(BlockingIOError):
-                pe.out = pe.out[pe.link.send(pe.out[:_CHUNK]) :]
+                sent = pe.link.send(pe.out[:_CHUNK])
+                pe.out = pe.out[sent:]
+                if pe.number == self._hostile:
+                    self._assaults += sent
+                    pe.out = pe.out or memoryview(self._assault)
             if not pe.out:
                 self._watch(pe)
         if events & selectors.EVENT_READ:
             chunk = pe.link.recv(_CHUNK)
             if not chunk:
                 raise SessionLostError(f"pe{pe.number} was dropped")
-            self._last_arrival = time.monotonic_ns()
-            pe.chunks.append((self._last_arrival, chunk))
+            arrival = time.monotonic_ns()
+            if self._expected is None or pe.number in self._expected[0]:
+                self._last_arrival = arrival
+            pe.chunks.append((arrival, chunk))
 
     def _flap(self, now: float) -> None:
         """Half a second there, half a second away."""
@@ -374,6 +430,20 @@ class _Loop:
                 self._begin(pe)
                 self._flaps += 1
             return
+        self._drop(pe)
+
+    def _come_again(self, now: float) -> None:
+        """The hostile PE's session flaps, too, in the middle of an UPDATE."""
+        assert self._hostile is not None
+        pe = self._pes[self._hostile]
+        self._flap_at = now + _ASSAULT
+        self._drop(pe)
+        self._connect(pe)
+        pe.out = memoryview(self._assault)
+        self._watch(pe)
+
+    def _drop(self, pe: _Pe) -> None:
+        assert pe.link is not None
         self._selector.unregister(pe.link)
         pe.link.close()
         pe.link = None

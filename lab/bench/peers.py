@@ -1,4 +1,4 @@
-"""A hundred PEs at once: convergence, one rule change to all of them, a slow and a flapping one.
+"""A hundred PEs at once: convergence, one rule change to all, slow, flapping and hostile ones.
 
 ``python -m lab.bench.peers [--peers N] [--routes N] [--changes N] [--quick] [--out FILE]``
 
@@ -29,6 +29,8 @@ from lab.bench.subjects.vpnctl import Changes, children, start_vpnctl
 _LOAD_SETTLE, _CHANGE_SETTLE = 1.0, 0.05
 #: Milliseconds to the last PE, and by how much the others may suffer from two bad ones.
 _CHANGE_MARK, _SUFFER_MARK = 10.0, 10.0
+#: Seconds of an assault before what others notice of it is timed: it goes on for good.
+_LEAD_IN = 10.0
 #: Convergence must end within (s).
 _BOUND = 300.0
 
@@ -41,6 +43,8 @@ class Bench:
         self._version = 0
         self._open = False
         self.rows: list[Row] = []
+        #: Routes that came or went at a PE and had nothing to do with a change.
+        self.strays = 0
         #: The controller's own account of the changes: step -> milliseconds of each.
         self.steps: dict[str, list[float]] = {}
 
@@ -68,7 +72,7 @@ class Bench:
             calm = self._rules(everybody)
             row = self._row("one rule/all peers", calm, "ms", f"< {_CHANGE_MARK:.0f} ms")
             row.note = f"one line opens or closes an extranet of {PER_CUSTOMER} routes to all PEs"
-            row.extra = {"steps": {name: statistics.median(ms) for name, ms in self.steps.items()}}
+            row.extra = {"steps": self._steps()}
             files = self._change_often(everybody, self._other_targets)
             row = self._row("one customer anew/all peers", files, "ms")
             row.note = "another import target for each of its sites, in one file"
@@ -91,6 +95,38 @@ class Bench:
             worse = (statistics.median(troubled) / reference - 1) * 100
             row = self._row("one rule/others, worse by", [worse], "%", f"< {_SUFFER_MARK:.0f} %")
             row.note = "median, against that of all calm changes before and after"
+            self._attacked(others, calm_again)
+
+    def _attacked(self, others: set[int], calm: list[float]) -> None:
+        """The same changes while a PE of the last cell is hostile; nobody else may notice."""
+        self._crowd.ask("assault", self._workload.hostile)
+        begun = time.monotonic()
+        time.sleep(_LEAD_IN if self._marks else 0.5)
+        self.strays = 0
+        attacked = self._rules(others)
+        strays, seconds, steps = self.strays, time.monotonic() - begun, self._steps()
+        sent = int(self._crowd.ask("assaults"))
+        self._crowd.ask("calm")
+        time.sleep(2.0)
+        calm_again = self._rules(others)
+        row = self._row("one rule/others, one hostile", attacked, "ms")
+        row.note = f"which sent {sent / seconds / 1e6:.1f} MB/s meanwhile"
+        if self._marks:
+            row.note += f"; timed after {_LEAD_IN:.0f} s of it"
+        row.extra = {"steps": steps}
+        row = self._row("one rule/others, calm after it", calm_again, "ms")
+        row.extra = {"steps": self._steps()}
+        worse = (statistics.median(attacked) / statistics.median(calm + calm_again) - 1) * 100
+        row = self._row(
+            "one rule/others, worse by a hostile one", [worse], "%", f"< {_SUFFER_MARK:.0f} %"
+        )
+        row.note = "median, against that of the calm changes before and after"
+        row = self._row("routes that others saw of it", [strays], "routes")
+        row.mark, row.holds = "none", strays == 0
+
+    def _steps(self) -> dict[str, float]:
+        """Median milliseconds of each step of the last changes, by the controller's account."""
+        return {name: statistics.median(ms) for name, ms in self.steps.items()}
 
     def _load(self) -> None:
         workload = self._workload
@@ -145,6 +181,7 @@ class Bench:
             heard: Heard = self._crowd.answer(120)
             if heard.missing:
                 raise SystemExit(f"error: a change did not arrive: {heard}")
+            self.strays += heard.wrong + abs(heard.withdrawn - closing * count * len(peers))
             found.append((max(heard.complete_at.values()) - begun) / 1e6)
             for step, (start, stop) in steps.items():
                 self.steps.setdefault(step, []).append(stop - start)

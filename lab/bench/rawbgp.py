@@ -24,10 +24,11 @@ class SessionLostError(Exception):
     """The peer closed the session; the message says what it sent last."""
 
 
-def open_message(address: str, family: str, hold_time: int) -> bytes:
+def open_message(address: str, family: str, hold_time: int, *more: str) -> bytes:
     """OPEN with multiprotocol, route refresh and four-octet AS numbers (RFC 4271, 5492)."""
-    afi, safi = FAMILIES[family]
-    capabilities = struct.pack("!BBHBB", 1, 4, afi, 0, safi)
+    capabilities = b""
+    for afi, safi in (FAMILIES[name] for name in (family, *more)):
+        capabilities += struct.pack("!BBHBB", 1, 4, afi, 0, safi)
     capabilities += struct.pack("!BB", 2, 0)
     capabilities += struct.pack("!BBI", 65, 4, ASN)
     parameters = struct.pack("!BB", 2, len(capabilities)) + capabilities
@@ -46,11 +47,13 @@ def establish(
     family: str,
     hold_time: int,
     deadline: float,
+    *more: str,
 ) -> tuple[socket.socket, bytes]:
     """Connect from ``source`` and bring a session up, trying again until ``deadline``.
 
-    ``deadline`` is a reading of `time.monotonic`.  Returns the blocking socket and what was read
-    beyond the first KEEPALIVE.  Raises `SessionLostError` when time is up.
+    ``more``: further families to offer; ``deadline`` is a reading of `time.monotonic`.  Returns
+    the blocking socket and what was read beyond the first KEEPALIVE.  Raises `SessionLostError`
+    when time is up.
     """
     reason = "nothing listens"
     while time.monotonic() < deadline:
@@ -62,7 +65,7 @@ def establish(
             link.bind((source, 0))
             link.settimeout(5)
             link.connect(target)
-            link.sendall(open_message(source, family, hold_time))
+            link.sendall(open_message(source, family, hold_time, *more))
             return link, _finish_opening(link)
         except (OSError, SessionLostError) as error:
             reason = str(error) or type(error).__name__

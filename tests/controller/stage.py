@@ -222,7 +222,9 @@ class Stage:
 
     # The PEs
 
-    async def connect(self, name: str, *, asn: int = ASN, **more: Any) -> Pe:
+    async def connect(
+        self, name: str, *, asn: int = ASN, capabilities: bytes = b"", **more: Any
+    ) -> Pe:
         """A PE's session, a new one if it had one; its routes are announced again."""
         earlier = self.pes.pop(name, None)
         if earlier is not None:
@@ -236,6 +238,7 @@ class Stage:
             asn=asn,
             router_id=f"10.255.1.{1 + sorted(self.at).index(name)}",
             families=(VPNV4_PAIR,),
+            more=capabilities,
         )
         pe = self.pes[name] = Pe(name, raw)
         await asyncio.to_thread(raw.connect, **more)

@@ -27,7 +27,7 @@ class Speaker:
 
     def __init__(self) -> None:
         self.sent: list[tuple[int, bytes]] = []
-        self.notified: list[tuple[int, int, int]] = []
+        self.notified: list[tuple[int, int, int, bool]] = []
         self.neighbors: tuple[NeighborConfig, ...] = ()
         self.problems: tuple[Problem, ...] = ()
 
@@ -43,8 +43,8 @@ class Speaker:
     def send(self, session: int, data: bytes) -> None:
         self.sent.append((session, data))
 
-    def notify(self, session: int, code: int, subcode: int) -> None:
-        self.notified.append((session, code, subcode))
+    def notify(self, session: int, code: int, subcode: int, *, hard: bool) -> None:
+        self.notified.append((session, code, subcode, hard))
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ async def test_defects_reset_the_session_that_hit_them(
     peers.updates(7, b"")
     peers.refresh(7, VPNV4.afi, 0, VPNV4.safi)
     peers.written(7, 1, 1)
-    assert speaker.notified == [(7, 6, 4)] * 3
+    assert speaker.notified == [(7, 6, 4, True)] * 3
 
 
 async def test_octets_for_a_session_that_has_just_gone_are_no_route_of_a_watched_mac(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
@@ -10,8 +11,8 @@ from tests.controller.stage import until
 from tests.routing.test_engine import NLRI, PE0, PE1, announce
 from tests.routing.test_long_lived import house_with, lasting, told
 from tests.routing.test_restart import AGAIN, OTHER, end
-from vpnctl.controller.restarts import Restarts
-from vpnctl.model import FAMILIES, VPNV4
+from vpnctl.controller.restarts import SAYING_TIME, Restarts, time_to_say
+from vpnctl.model import FAMILIES, VPNV4, Listen, Pe
 from vpnctl.routing.session import Opened
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +29,8 @@ def timed(number: int, restart: int, long_lived: float) -> Opened:
 class Watched:
     """pe0 with two routes, whose session was lost; what the operator and pe1 were told."""
 
-    def __init__(self, restart: int, long_lived: float) -> None:
+    def __init__(self, restart: int, long_lived: float, *, notified: bool = False) -> None:
+        self.notified = notified
         self.said: list[str] = []
         self.house = house_with()
         self.engine = self.house.engine
@@ -40,7 +42,8 @@ class Watched:
         self.restarts.lost(PE0, restarting=True)
 
     def up(self, number: int, restart: int, long_lived: float) -> None:
-        self.house.up(timed(number, restart, long_lived))
+        opened = timed(number, restart, long_lived)
+        self.house.up(replace(opened, graceful_notification=self.notified))
 
     def left(self) -> list[int | None]:
         return [self.restarts.seconds_left(path) for path in self.engine.stale_paths("pe0")]
@@ -113,3 +116,48 @@ async def test_a_session_that_ends_for_good_ends_everything() -> None:
     assert not watched.restarts._lasting
     assert not watched.engine.stale
     watched.restarts.lost(99, restarting=True)
+
+
+async def test_however_often_it_is_lost_nothing_stays_for_more_than_twice_its_time() -> None:
+    watched = Watched(LONG, 0, notified=True)
+    latest = watched.restarts._latest["pe0"]
+    for number in (AGAIN, AGAIN + 1):
+        watched.up(number, LONG, 0)
+        watched.restarts.lost(number, restarting=True)
+        assert told(watched.house, PE1) == ([], [])
+        assert watched.restarts._latest["pe0"] == latest
+    watched.restarts._latest["pe0"] -= 2 * LONG - 0.05
+    watched.up(AGAIN + 2, LONG, 0)
+    watched.restarts.lost(AGAIN + 2, restarting=True)
+    assert watched.said[-1] == "may be restarting: its routes stay for 1 s"
+    await until(lambda: not watched.engine.stale, "the routes to go")
+    assert told(watched.house, PE1) == ([], [NLRI, OTHER])
+    assert not watched.restarts._latest
+
+
+async def test_once_a_pe_has_said_what_it_has_it_has_all_its_time_again() -> None:
+    watched = Watched(LONG, 0, notified=True)
+    first = watched.restarts._latest["pe0"]
+    watched.up(AGAIN, LONG, 0)
+    watched.house.say(AGAIN, announce(NLRI), end(VPNV4))
+    watched.restarts.lost(AGAIN, restarting=True)
+    assert watched.restarts._latest["pe0"] > first
+
+
+@pytest.mark.parametrize(
+    ("restart", "long_lived", "seconds"),
+    [
+        (0, 0, 0),
+        (2, 0, 2),
+        (0, 3600, SAYING_TIME),
+        (2, 3600, SAYING_TIME),
+        (2 * SAYING_TIME, 3600, 2 * SAYING_TIME),
+    ],
+)
+def test_where_others_keep_our_routes_for_long_a_pe_has_time_to_say_what_it_has(
+    restart: int, long_lived: int, seconds: int
+) -> None:
+    address = ip_address("192.0.2.1")
+    pe = Pe("pe", address, 65000, "any", frozenset(), Listen(address, 179), "", (2, 4094))
+    pe = replace(pe, graceful_restart=restart, long_lived_graceful_restart=long_lived)
+    assert time_to_say(pe) == seconds

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import struct
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from tests.controller.stage import Stage, until
+from tests.routing import wire
+from tests.support.rawbgp import VPNV4, RawPeer, capability
 from vpnctl.bgp.protection import sign
 from vpnctl.controller.secrets import LONGEST, read_secret
 from vpnctl.errors import ControllerError, NotFoundError, UsageError
@@ -94,6 +97,77 @@ async def test_another_limit_takes_effect_without_a_new_session(stage: Stage) ->
     await stage.settled()
     assert [family.heard for family in (await stage.peer("pe-c")).families] == [3]
     assert not pe.raw.closed
+
+
+@pytest.fixture
+async def notified(stage: Stage) -> Stage:
+    """pe-c has agreed that NOTIFICATIONs leave routes, and may have no more than three."""
+    stage.write(
+        "network.yaml",
+        stage.network(more=", graceful_restart: 60, guard: {routes: 3, restart: 0}"),
+    )
+    await stage.start()
+    for name in ("pe-a", "pe-b"):
+        await stage.connect(name)
+    families = struct.pack("!HBB", *VPNV4, 0x80)
+    await stage.connect("pe-c", capabilities=capability(64, b"\x40\x3c" + families))
+    await until(lambda: len(of_c(stage)) == 2, "its routes to be told")
+    return stage
+
+
+def of_c(stage: Stage) -> set[str]:
+    """What pe-a has of pe-c's."""
+    return {name for name in stage.pes["pe-a"].held if name.startswith("65000:32:")}
+
+
+async def test_too_many_routes_are_a_hard_reset(notified: Stage) -> None:
+    raw = notified.pes["pe-c"].raw
+    notified.pes["pe-c"].announce(32, ("10.1.20", "10.1.21"), "65000:1202")
+    assert await asyncio.to_thread(raw.wait_closed) == (6, 9)
+    assert raw.messages[-1][21:] == b"\x06\x01"
+    await until(lambda: not of_c(notified), "its routes to be withdrawn")
+    assert not notified.running._engine.stale
+
+
+async def test_an_operators_reset_is_a_hard_one(notified: Stage) -> None:
+    raw = notified.pes["pe-c"].raw
+    await notified.running.reset_session("pe-c")
+    assert await asyncio.to_thread(raw.wait_closed) == (6, 9)
+    assert raw.messages[-1][21:] == b"\x06\x04"
+    await until(lambda: not of_c(notified), "its routes to be withdrawn")
+
+
+async def test_what_cannot_be_read_ends_the_session_and_leaves_what_was_said(
+    notified: Stage,
+) -> None:
+    pe = notified.pes["pe-c"]
+    pe.raw.send(wire.message(b"\xff\xff" + bytes(20)))
+    assert await asyncio.to_thread(pe.raw.wait_closed) == (3, 1)
+    await state_of(notified, "pe-c", "active")
+    [stale] = (await notified.peer("pe-c")).stale
+    assert stale.startswith("2 vpnv4, ")
+    assert len(of_c(notified)) == 2
+    # Nor does a second time take them along, or give them more time.
+    engine = notified.running._engine
+    latest = notified.running._peers.restarts._latest["pe-c"]
+    capabilities = capability(64, b"\x40\x3c" + struct.pack("!HBB", *VPNV4, 0x80))
+    raw = RawPeer(
+        local=notified.at["pe-c"],
+        remote=(notified.address, notified.port),
+        asn=65000,
+        router_id="10.255.1.3",
+        families=(VPNV4,),
+        more=capabilities,
+    )
+    with raw:
+        await asyncio.to_thread(raw.connect)
+        await asyncio.to_thread(raw.wait_established)
+        await until(lambda: "pe-c" in engine.by_peer, "pe-c to be back")
+        raw.send(wire.message(b"\xff\xff" + bytes(20)))
+        assert await asyncio.to_thread(raw.wait_closed) == (3, 1)
+    await until(lambda: "pe-c" in engine.stale, "pe-c to be away again")
+    assert notified.running._peers.restarts._latest["pe-c"] == latest
+    assert len(of_c(notified)) == 2
 
 
 async def test_a_healthy_session_begins_anew_when_it_is_reset(running: Stage) -> None:

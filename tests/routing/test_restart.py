@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ from tests.routing.test_engine import (
     withdraw,
 )
 from tests.support.rulesets import Policy, VpnIntent
-from vpnctl.model import EVPN, FAMILIES, VPNV4, Family, Service
+from vpnctl.model import EVPN, FAMILIES, VPNV4, Family, Guard, Service
 from vpnctl.routing import inspect
 from vpnctl.routing.session import Opened
 
@@ -182,9 +183,10 @@ def test_after_our_own_restart_end_of_rib_waits_for_what_others_have() -> None:
              "other", "other gone", "reset")
         ),
         max_size=25,
-    )
+    ),
+    st.booleans(),
 )  # fmt: skip
-def test_what_others_hold_follows_whatever_happens(steps: list[str]) -> None:
+def test_what_others_hold_follows_whatever_happens(steps: list[str], notified: bool) -> None:
     house = lost()
     house.engine.stale_expired("pe0", PE0)
     house.hears(PE1)
@@ -194,7 +196,7 @@ def test_what_others_hold_follows_whatever_happens(steps: list[str]) -> None:
     for step in steps:
         if not up and step not in ("expire", "other", "other gone"):
             number += 1
-            house.up(restartable(number))
+            house.up(replace(restartable(number), graceful_notification=notified))
             up = True
         match step.split():
             case ["announce", which]:
@@ -222,3 +224,53 @@ def test_what_others_hold_follows_whatever_happens(steps: list[str]) -> None:
         check(house.engine)
         shown = {row.path.nlris[row.key] for row in inspect.rib_out(house.engine, "pe1")}
         assert held == shown
+
+
+@pytest.mark.parametrize("notified", [True, False])
+def test_lost_again_what_is_stale_stays_where_notifications_leave_routes(notified: bool) -> None:
+    """RFC 8538 section 4.1, and otherwise RFC 4724 section 4.2."""
+    house = lost()
+    house.up(replace(restartable(AGAIN), graceful_notification=notified))
+    house.say(AGAIN, announce(NLRI))
+    house.engine.session_down(AGAIN, restarting=True)
+    assert [u.withdrawn for u in house.hears(PE1)] == ([] if notified else [[OTHER]])
+    check(house.engine)
+    house.engine.stale_expired("pe0", AGAIN)
+    gone = sorted(nlri for u in house.hears(PE1) for nlri in u.withdrawn)
+    assert gone == ([NLRI, OTHER] if notified else [NLRI])
+    assert house.engine.stale == {}
+    check(house.engine)
+
+
+def test_what_stays_twice_obeys_the_rules() -> None:
+    house = lost()
+    house.up(replace(restartable(AGAIN), graceful_notification=True))
+    house.engine.session_down(AGAIN, restarting=True)
+    apart = {**POLICY.vpns, 1: VpnIntent(Service.L3VPN, (("pe0",), ("pe2",)))}
+    house.apply(Policy(apart))
+    assert sorted(nlri for u in house.hears(PE1) for nlri in u.withdrawn) == [NLRI, OTHER]
+    check(house.engine)
+
+
+@pytest.mark.parametrize(
+    ("guard", "stays"),
+    [
+        (Guard(routes={"vpnv4": 3}), True),
+        (Guard(routes={"vpnv4": 2, "evpn": 9}), False),
+        (Guard(paths=2), True),
+        (Guard(paths=1), False),
+        (Guard(memory=10_000), True),
+        (Guard(memory=3_000), False),
+    ],
+    ids=str,
+)
+def test_what_several_sessions_leave_is_within_the_guard_of_one(guard: Guard, stays: bool) -> None:
+    house = lost()
+    house.up(replace(restartable(AGAIN), graceful_notification=True, guard=guard))
+    new = wire.vpnv4(10, b"\x0a\x03\x00")
+    house.say(AGAIN, announce(new, more=wire.attribute(0x80, 4, bytes(4))))
+    house.hears(PE1)
+    house.engine.session_down(AGAIN, restarting=True)
+    gone = sorted(nlri for u in house.hears(PE1) for nlri in u.withdrawn)
+    assert gone == ([] if stays else [NLRI, OTHER])
+    check(house.engine)

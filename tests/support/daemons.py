@@ -54,7 +54,8 @@ class DaemonPeer:
 
     ``password``: key of TCP MD5; ``ttl_security``: RFC 5082 with one hop; ``paths``: as many to
     one destination are sent, and any are taken (RFC 7911), of GoBGP alone; ``restart``: seconds
-    of graceful restart and long-lived graceful restart, likewise.
+    of graceful restart and long-lived graceful restart, and ``notification``: routes outlive
+    NOTIFICATIONs (RFC 8538), likewise.
     """
 
     address: str
@@ -67,6 +68,7 @@ class DaemonPeer:
     ttl_security: bool = False
     paths: int = 0
     restart: tuple[int, int] | None = None
+    notification: bool = False
 
 
 def require(*programs: str) -> None:
@@ -185,6 +187,7 @@ def gobgp(
         if peer.restart:
             lines.append("[neighbors.graceful-restart.config]\nenabled = true")
             lines.append(f"restart-time = {peer.restart[0]}\nlong-lived-enabled = true")
+            lines.append(f"notification-enabled = {str(peer.notification).lower()}")
         if peer.ttl_security:
             lines.append("[neighbors.ttl-security.config]\nenabled = true\nttl-min = 255")
         for family in peer.families:

@@ -18,7 +18,7 @@ _MODULES = (
     "virtio_blk", "failover", "net_failover", "virtio_net",
 )  # fmt: skip
 
-_DIRECTORY, _FILE, _CHARACTER_DEVICE = 0o040755, 0o100755, 0o020600
+DIRECTORY, FILE, CHARACTER_DEVICE = 0o040755, 0o100755, 0o020600
 
 
 class MissingError(Exception):
@@ -54,23 +54,29 @@ def build_image(directory: Path, files: Mapping[str, Path] | None = None) -> Pat
     )
     image = directory / "image.cpio"
     with image.open("wb") as out:
-        out.write(_entry("dev", _DIRECTORY))
-        out.write(_entry("dev/console", _CHARACTER_DEVICE, device=(5, 1)))
-        out.write(_entry("files", _DIRECTORY))
-        out.write(_entry("init", _FILE, agent.read_bytes()))
+        out.write(entry("dev", DIRECTORY))
+        out.write(entry("dev/console", CHARACTER_DEVICE, device=(5, 1)))
+        out.write(entry("files", DIRECTORY))
+        out.write(entry("init", FILE, agent.read_bytes()))
         for name, source in (files or {}).items():
-            out.write(_entry(f"files/{name}", _FILE, source.read_bytes()))
-        out.write(_entry("modules", _DIRECTORY))
+            out.write(entry(f"files/{name}", FILE, source.read_bytes()))
+        out.write(entry("modules", DIRECTORY))
         for number, module in enumerate(modules()):
-            out.write(_entry(f"modules/{number}-{module.name}", _FILE, module.read_bytes()))
-        out.write(_entry("TRAILER!!!", 0))
+            out.write(entry(f"modules/{number}-{module.name}", FILE, module.read_bytes()))
+        out.write(entry("TRAILER!!!", 0))
     return image
 
 
-def _entry(name: str, mode: int, content: bytes = b"", device: tuple[int, int] = (0, 0)) -> bytes:
+def entry(
+    name: str,
+    mode: int,
+    content: bytes = b"",
+    device: tuple[int, int] = (0, 0),
+    time: int = 0,
+) -> bytes:
     """A member of a cpio archive of the format "newc" (Linux, driver-api/early-userspace)."""
     named = name.encode() + b"\0"
-    inode, owner, group, links, time = 0, 0, 0, 1, 0
+    inode, owner, group, links = 0, 0, 0, 1
     numbers = (
         inode, mode, owner, group, links, time, len(content), 0, 0, *device, len(named), 0,
     )  # fmt: skip

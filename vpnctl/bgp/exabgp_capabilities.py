@@ -1,4 +1,4 @@
-"""What OPENs say about restarts (RFC 4724, RFC 9494), in ExaBGP's terms.
+"""What OPENs say about restarts (RFC 4724, RFC 8538, RFC 9494), in ExaBGP's terms.
 
 ExaBGP's own graceful restart cannot be written for the families that we give it, and it has no
 long-lived graceful restart at all.
@@ -18,6 +18,8 @@ _RESTART = "graceful-restart"
 #: Octets for each family: AFI, SAFI, flags, seconds (RFC 9494 section 3.1).
 _ENTRY = 7
 _FORWARDING_STATE = 0x80
+#: The N bit among the flags of graceful restart (RFC 8538 section 2).
+_GRACEFUL_NOTIFICATION = 0x4
 
 
 # ExaBGP's decorators and classes have no types that mypy could see.
@@ -72,6 +74,11 @@ def received(capabilities: Any) -> tuple[Any, LongLivedGraceful | None]:
     return graceful, long_lived
 
 
+def graceful_notification(graceful: Any) -> bool:
+    """Whether a peer that offers graceful restart has set the N bit (RFC 8538 section 2)."""
+    return bool(graceful.restart_flag & _GRACEFUL_NOTIFICATION)
+
+
 def install() -> None:
     """Let our OPENs say it, too."""
     Graceful.extract = _graceful_octets
@@ -89,7 +96,7 @@ def _graceful_octets(capability: Graceful) -> list[bytes]:
 
 
 def _offer(capabilities: Any, neighbor: Any, restarted: bool) -> None:
-    """Offer both for all families.
+    """Offer both for all families, and that routes outlive NOTIFICATIONs (RFC 8538 section 4).
 
     We forward no packets, so no forwarding state is ever lost with us; a restart time of 0 is one,
     where long-lived graceful restart begins at once.
@@ -98,7 +105,7 @@ def _offer(capabilities: Any, neighbor: Any, restarted: bool) -> None:
     if seconds is False:
         return
     families = [(afi, safi, Graceful.FORWARDING_STATE) for afi, safi in neighbor.families()]
-    flags = Graceful.RESTART_STATE if restarted else 0
+    flags = _GRACEFUL_NOTIFICATION | (Graceful.RESTART_STATE if restarted else 0)
     capabilities[Capability.CODE.GRACEFUL_RESTART] = Graceful().set(flags, seconds, families)
     lasting = neighbor["capability"].get(LONG_LIVED)
     if lasting:

@@ -5,9 +5,9 @@ ExaBGP brings sockets, the state machine up to ESTABLISHED, OPEN and capabilitie
 controller, which holds the other end of the socket ``N``.  ExaBGP's decoder of routes, its RIBs,
 API, configuration files and reactor are not used.
 
-The modules `vpnctl.bgp.exabgp_*` alone import ExaBGP.  They change it by subclasses and by the few
-replacements in `_install`; `PATCH_POINTS` names everything that they stand on, and the process
-refuses to start on an ExaBGP that differs there.
+The modules `exabgp_*` alone import ExaBGP.  Those of this package change it by subclasses and by
+the few replacements in `_install`; `PATCH_POINTS` names everything that they stand on, and the
+process refuses to start on an ExaBGP that differs there.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from exabgp.reactor.network.tcp import connect, nagle
 from exabgp.reactor.peer import ACTION, Interrupted, Peer
 from exabgp.reactor.protocol import Protocol
 
-from vpnctl.bgp import exabgp_capabilities
+from vpnctl.bgp import exabgp_capabilities, hard_reset, tcp_ao
 from vpnctl.bgp.channel import Channel
 from vpnctl.bgp.compat import PatchPoint, check_patch_points
 from vpnctl.bgp.controllers import Controllers
@@ -58,7 +58,7 @@ from vpnctl.bgp.exabgp_neighbor import build_neighbor
 from vpnctl.bgp.listeners import refuse
 from vpnctl.bgp.loop import SessionLoop
 from vpnctl.bgp.outbox import Outbox
-from vpnctl.bgp.protection import sign
+from vpnctl.bgp.protection import rekey
 from vpnctl.bgp.record import ENOUGH
 from vpnctl.bgp.report import report
 from vpnctl.bgp.session import ConnectionLost, MustNotify, PeerNotified, Session
@@ -173,11 +173,22 @@ class OneAttempt(Outgoing):  # type: ignore[misc]
     """A connection that is tried once; ExaBGP's own tries again at every turn."""
 
     local: Any
+    #: Whom it is for; set by `SessionPeer` before the socket is made.
+    config: NeighborConfig | None = None
 
     def establish(self) -> Iterator[bool]:
-        """Yields False until the connection is there, then True.  Raises `NetworkError`."""
+        """Yields False until the connection is there, then True.  Raises `NetworkError`.
+
+        There is no socket yet when it does so first.
+        """
+        yield False
         target = f"{self.peer} port {self.port}"
         problem = self._setup()
+        if problem is None and self.config is not None:
+            try:
+                tcp_ao.add(self.io, self.config.peer_address, self.config.tcp_ao, begin=True)
+            except OSError as refusal:
+                problem = refusal
         if problem is not None:
             raise NetworkError(f"cannot connect to {target}: {problem}")
         deadline = time.monotonic() + CONNECT_TIME
@@ -245,6 +256,7 @@ class SessionPeer(Peer):  # type: ignore[misc]
         self._events = 0
         self._cause: MustNotify | None = None
         self._graceful = False
+        self._graceful_notification = False
         self._connecting: OneAttempt | None = None
         self._farewell: Outbox | None = None
 
@@ -293,7 +305,8 @@ class SessionPeer(Peer):  # type: ignore[misc]
             # A NOTIFICATION would have the peer drop our routes (RFC 4724 section 4).
             self.abandon("we restart")
             return
-        self._cause = cause
+        # Whoever is not to come back takes its routes along (RFC 8538 section 5.1).
+        self._cause = cause.hard() if self._graceful_notification else cause
         if self.session is not None or self._farewell is not None:
             return
         if self.proto is not None and self.fsm in (FSM.OPENSENT, FSM.OPENCONFIRM):
@@ -303,9 +316,11 @@ class SessionPeer(Peer):  # type: ignore[misc]
 
     def rekey(self, config: NeighborConfig) -> None:
         fd = self.socket()
-        if fd != -1:
+        if config.tcp_ao and self.session is None and fd != -1:
+            self.abandon("its keys changed")
+        elif fd != -1:
             with socket.socket(fileno=os.dup(fd)) as sock:
-                sign(sock, config.peer_address, config.md5)
+                rekey(sock, self.config, config)
         self.config = config
         self.neighbor["md5-password"] = build_neighbor(config)["md5-password"]
 
@@ -324,6 +339,9 @@ class SessionPeer(Peer):  # type: ignore[misc]
         proto = Protocol(self)
         try:
             for connected in proto.connect():
+                if proto.connection.io is None:
+                    proto.connection.config = self.config
+                    continue
                 self._connecting = proto.connection
                 if not connected:
                     yield ACTION.LATER
@@ -433,6 +451,9 @@ class SessionPeer(Peer):  # type: ignore[misc]
         if not self.config.long_lived_time:
             long_lived = None
         self._graceful = graceful is not None
+        self._graceful_notification = (
+            graceful is not None and exabgp_capabilities.graceful_notification(graceful)
+        )
         return SessionOpened(
             neighbor=self.config.name,
             families=tuple(sorted((int(afi), int(safi)) for afi, safi in negotiated.families)),
@@ -458,6 +479,7 @@ class SessionPeer(Peer):  # type: ignore[misc]
                     if flags & Graceful.FORWARDING_STATE
                 )
             ),
+            graceful_notification=self._graceful_notification,
             long_lived=None
             if long_lived is None
             else tuple(sorted((*family, seconds) for family, (_, seconds) in long_lived.items())),
@@ -479,11 +501,21 @@ def _printable(text: str) -> str:
 
 def _words(code: int, subcode: int, octets: bytes = b"") -> str:
     """A NOTIFICATION in words, its numbers first."""
-    return f"{code}/{subcode}: {_printable(str(Notification(code, subcode, octets)))}"
+    if (code, subcode) == hard_reset.HARD_RESET:
+        meant = hard_reset.meant(octets)
+        # It is no reset of a reset: what lies deeper is only shown.
+        why = f", {meant.code}/{meant.subcode}: {_text(*meant)}" if meant is not None else ""
+        return f"{code}/{subcode}: Cease / Hard Reset{why}"
+    return f"{code}/{subcode}: {_text(code, subcode, octets)}"
+
+
+def _text(code: int, subcode: int, octets: bytes) -> str:
+    return _printable(str(Notification(code, subcode, octets)))
 
 
 def _sent(cause: MustNotify) -> str:
-    words = f"we sent NOTIFICATION {_words(cause.code, cause.subcode)}"
+    meant = cause.octets if (cause.code, cause.subcode) == hard_reset.HARD_RESET else b""
+    words = f"we sent NOTIFICATION {_words(cause.code, cause.subcode, meant[:2])}"
     return f"{words} ({cause.words})" if cause.words else words
 
 

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from vpnctl.bgp import tcp_ao
 from vpnctl.bgp.messages import notification
 from vpnctl.bgp.protection import Protection, demand_near
 from vpnctl.bgp.report import report
@@ -96,6 +97,10 @@ class Listeners:
             config = _peer_of(configs, _address(remote), local)
             if config is None:
                 refuse(sock, 6, 5)  # Connection Rejected, RFC 4486
+                continue
+            if config.tcp_ao and not tcp_ao.protects(sock):
+                # It came before the listening socket had the keys.
+                refuse(sock, 6, 5)
                 continue
             if config.hops is not None:
                 try:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from vpnctl.bgp.controllers import Controllers, Welcome
 from vpnctl.bgp.listeners import Listeners, distinct
 from vpnctl.bgp.peer import Peer
+from vpnctl.bgp.protection import changes_live
 from vpnctl.bgp.record import ENOUGH, Records, pieces
 from vpnctl.bgp.report import report
 from vpnctl.bgp.session import MustNotify, Session
@@ -46,6 +47,11 @@ _END_OF_REFRESH = 2
 #: RFC 9003: what the peers are told when no controller has come in time.
 _ALONE = b"no controller came back"
 _TROUBLE = select.POLLHUP | select.POLLERR
+_MD5_HINT = "TCP MD5 needs a kernel with CONFIG_TCP_MD5SIG, and a key of 1 to 80 octets"
+_AO_HINT = (
+    "TCP-AO needs Linux 6.7 or newer with CONFIG_TCP_AO, and keys of 1 to 80 octets: "
+    "run another kernel, or agree on md5 with the router instead of tcp_ao"
+)
 
 
 @dataclass(slots=True)
@@ -407,7 +413,7 @@ class SessionLoop:
         for name, peer in list(self._peers.items()):
             if name not in wanted:
                 self._retire(peer, MustNotify(6, 3, b"", "the peer was removed"))
-            elif wanted[name] != peer.config:
+            elif wanted[name] != peer.config or not changes_live(peer.config, wanted[name]):
                 self._retire(peer, MustNotify(6, 6, b"", "the peer's configuration changed"))
         self._listen_at(desired.listens, problems)
         for name in self._protect(tuple(wanted.values()), problems):
@@ -437,19 +443,20 @@ class SessionLoop:
         failed = self._listeners.protect(wanted)
         for config in wanted:
             peer = self._peers.get(config.name)
-            if peer is not None and peer.config.md5 != config.md5:
+            if peer is not None and (peer.config.md5, peer.config.tcp_ao) != (
+                config.md5,
+                config.tcp_ao,
+            ):
                 try:
                     peer.rekey(config)
                 except OSError as error:
                     failed[config.name] = error
-        for name, refusal in failed.items():
-            problems.append(
-                Problem(
-                    f"neighbor {name}",
-                    f"its TCP connections cannot be protected: {refusal.strerror}",
-                    "TCP MD5 needs a kernel with CONFIG_TCP_MD5SIG, and a key of 1 to 80 octets",
-                )
-            )
+        for config in wanted:
+            if config.name in failed:
+                reason = failed[config.name].strerror
+                words = f"its TCP connections cannot be protected: {reason}"
+                hint = _AO_HINT if config.tcp_ao else _MD5_HINT
+                problems.append(Problem(f"neighbor {config.name}", words, hint))
         return list(failed)
 
     def _retire(self, peer: Peer, cause: MustNotify) -> None:

@@ -1,14 +1,16 @@
-"""Options of a TCP socket by which only the right peer is heard: MD5 keys and TTLs (Linux)."""
+"""Options of a TCP socket by which only the right peer is heard: keys and TTLs (Linux)."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import struct
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
-from vpnctl.bgp.wire import NeighborConfig
+from vpnctl.bgp import tcp_ao
+from vpnctl.bgp.wire import MasterKey, NeighborConfig
 
 #: linux/tcp.h, linux/in.h, linux/in6.h; the standard library does not name them.
 TCP_MD5SIG, IP_MINTTL, IPV6_MINHOPCOUNT = 14, 21, 73
@@ -44,6 +46,19 @@ def sign(sock: socket.socket, peer: IPv4Address | IPv6Address, key: bytes | None
             raise
 
 
+def changes_live(before: NeighborConfig, after: NeighborConfig) -> bool:
+    """Whether a session can go on with the keys of another configuration (`rekey`)."""
+    return tcp_ao.replaceable(before.tcp_ao, after.tcp_ao)
+
+
+def rekey(sock: socket.socket, before: NeighborConfig, after: NeighborConfig) -> None:
+    """Let a connection go on with other keys, where `changes_live`.  Raises `OSError`."""
+    if after.tcp_ao:
+        tcp_ao.replace(sock, after.peer_address, before.tcp_ao, after.tcp_ao)
+    else:
+        sign(sock, after.peer_address, after.md5)
+
+
 def send_with_full_ttl(sock: socket.socket) -> None:
     """Send with a TTL of 255, which tells the peer how far away we are (RFC 5082 section 3)."""
     if sock.family == socket.AF_INET6:
@@ -66,11 +81,43 @@ def demand_near(sock: socket.socket, hops: int | None) -> None:
         sock.setsockopt(socket.IPPROTO_IP, IP_MINTTL, least)
 
 
+#: A key of TCP MD5, or those of TCP-AO.
+_Keys = bytes | tuple[MasterKey, ...]
+
+
+def _keys_of(config: NeighborConfig) -> _Keys | None:
+    return config.md5 or config.tcp_ao or None
+
+
+def _change(
+    sock: socket.socket,
+    peer: IPv4Address | IPv6Address,
+    before: _Keys | None,
+    after: _Keys | None,
+) -> None:
+    """Other keys for a peer on a listening socket; none when that fails with an `OSError`."""
+    if isinstance(before, tuple):
+        stays = after if isinstance(after, tuple) else ()
+        tcp_ao.remove(sock, peer, [key for key in before if key not in stays])
+    elif before is not None and not isinstance(after, bytes):
+        sign(sock, peer, None)
+    if isinstance(after, bytes):
+        sign(sock, peer, after)
+    elif after is not None:
+        new = [key for key in after if not isinstance(before, tuple) or key not in before]
+        try:
+            tcp_ao.add(sock, peer, new)
+        except OSError:
+            with contextlib.suppress(OSError):
+                tcp_ao.remove(sock, peer, after)
+            raise
+
+
 class Protection:
     """The keys and TTLs of listening sockets, for the peers that may connect to each."""
 
     def __init__(self) -> None:
-        self._signed: dict[socket.socket, dict[IPv4Address | IPv6Address, bytes]] = {}
+        self._signed: dict[socket.socket, dict[IPv4Address | IPv6Address, _Keys]] = {}
 
     def forget(self, sock: socket.socket) -> None:
         """A socket listens no more."""
@@ -86,14 +133,14 @@ class Protection:
         failed: dict[str, OSError] = {}
         for sock, configs in listening.items():
             before = self._signed.setdefault(sock, {})
-            for address in before.keys() - {c.peer_address for c in configs if c.md5}:
-                sign(sock, address, None)
-                del before[address]
+            for address in before.keys() - {c.peer_address for c in configs if _keys_of(c)}:
+                _change(sock, address, before.pop(address), None)
             for config in configs:
+                address, keys = config.peer_address, _keys_of(config)
                 try:
-                    if config.md5 and before.get(config.peer_address) != config.md5:
-                        sign(sock, config.peer_address, config.md5)
-                        before[config.peer_address] = config.md5
+                    if keys and before.get(address) != keys:
+                        _change(sock, address, before.pop(address, None), keys)
+                        before[address] = keys
                     if config.hops is not None:
                         send_with_full_ttl(sock)
                 except OSError as error:

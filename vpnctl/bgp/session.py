@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
+from vpnctl.bgp import hard_reset
 from vpnctl.bgp.messages import MessageType, notification, split
 from vpnctl.bgp.outbox import Outbox
 from vpnctl.bgp.wire import NOTIFY, REFRESH, Kind
@@ -45,6 +46,11 @@ class MustNotify(Exception):  # noqa: N818
     def __init__(self, code: int, subcode: int, octets: bytes = b"", words: str = "") -> None:
         super().__init__(words)
         self.code, self.subcode, self.octets, self.words = code, subcode, octets, words
+
+    def hard(self) -> MustNotify:
+        """The same as a Hard Reset (RFC 8538 section 3.1): nobody's routes stay."""
+        octets = hard_reset.data_of(self.code, self.subcode, self.octets)
+        return MustNotify(*hard_reset.HARD_RESET, octets, self.words)
 
     @property
     def message(self) -> bytes:

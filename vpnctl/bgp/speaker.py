@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from vpnctl.bgp import hard_reset
 from vpnctl.bgp.channel import Channel
 from vpnctl.bgp.events import SpeakerEvents
 from vpnctl.bgp.messages import cut
+from vpnctl.bgp.pacing import Budgets, Frame, Pacing
 from vpnctl.bgp.process import HeldElsewhereError, Keep, SessionProcess, died, find, start
 from vpnctl.bgp.wire import (
     CONSUMED,
@@ -37,6 +40,9 @@ from vpnctl.model import Listen
 
 #: Octets of UPDATES handed on before other tasks of the event loop get their turn.
 TURN_SIZE = 256 * 1024
+#: Frames of a session that do not wait for UPDATES before them.  What an ended session still said
+#: is not taken in.
+_AT_ONCE = (Kind.WRITTEN, Kind.DOWN)
 #: Octets of one SEND frame, unless a single message is longer.
 SEND_SIZE = 1024 * 1024
 #: Seconds for the process to start, and to end when told to.
@@ -70,6 +76,10 @@ class Speaker:
         self._sent: dict[int, int] = {}
         self._written: dict[int, int] = {}
         self._flush_scheduled = False
+        self._budgets = Budgets()
+        self._pacing = Pacing(self._hand_on, self._later)
+        #: Sessions of another controller are being told of: all of that comes first.
+        self._resuming = False
         self._drained = asyncio.Event()
         self._reading = False
         self._writing = False
@@ -147,10 +157,20 @@ class Speaker:
         for piece in cut(data, SEND_SIZE):
             self._put(Kind.SEND, session, piece)
 
-    def notify(self, session: int, code: int, subcode: int, data: bytes = b"") -> None:
-        """End a session with a NOTIFICATION; `session_down` follows."""
-        if session in self._sessions:
-            self._put(Kind.NOTIFY, session, NOTIFY.pack(code, subcode) + data)
+    def notify(
+        self, session: int, code: int, subcode: int, data: bytes = b"", *, hard: bool = False
+    ) -> None:
+        """End a session with a NOTIFICATION; `session_down` follows.
+
+        ``hard``: nobody's routes are to stay (RFC 8538 section 3.1).
+        """
+        opened = self._sessions.get(session)
+        if opened is None:
+            return
+        if hard and opened.graceful_notification:
+            data = hard_reset.data_of(code, subcode, data)
+            code, subcode = hard_reset.HARD_RESET
+        self._put(Kind.NOTIFY, session, NOTIFY.pack(code, subcode) + data)
 
     def image(self, session: int, piece: bytes, *, heard: bool) -> None:
         """Some of an image that was wanted: messages that say what was heard, or told."""
@@ -302,8 +322,9 @@ class Speaker:
             loop.remove_reader(channel.sock)
             loop.remove_writer(channel.sock)
             channel.close()
-        self._reading = self._writing = False
+        self._reading = self._writing = self._resuming = False
         self._frames.clear()
+        self._pacing.clear()
 
     def _lose(self, reason: str = "") -> None:
         """The process is gone or talks nonsense; `_keep_running` goes on from here."""
@@ -353,7 +374,10 @@ class Speaker:
             kind, session, payload = self._frames.popleft()
             size += len(payload)
             try:
-                self._handle(kind, session, payload)
+                if session in self._pacing and kind not in _AT_ONCE:
+                    self._pacing.add((kind, session, payload))
+                else:
+                    self._handle(kind, session, payload)
             except FrameError as error:
                 self._lose(f"the BGP session process is not understood: {error}")
                 return
@@ -380,9 +404,9 @@ class Speaker:
         events = self._events
         if kind == Kind.UPDATES:
             if session in self._sessions:
-                self._tell(events.updates, session, payload)
-                self._handed_on[session] += len(payload)
-                self._unconfirmed.add(session)
+                pause = self._take(session, payload)
+                if pause and not self._resuming:
+                    self._pacing.wait(session, pause)
         elif kind == Kind.WRITTEN:
             total, at_ns = WRITTEN.unpack(payload)
             if session in self._sessions:
@@ -396,8 +420,13 @@ class Speaker:
             self._sessions[session] = opened
             self._next_session = session % 0xFFFFFFFF + 1
             self._handed_on[session] = self._sent[session] = self._written[session] = 0
+            self._resuming = self._resuming or kind == Kind.HELD
             up = events.session_up if kind == Kind.UP else events.session_held
             self._tell(up, session, opened)
+            # Nobody has a burst again by coming again.
+            debt = self._budgets.spend(opened.neighbor, 0.0, time.monotonic())
+            if debt and not self._resuming:
+                self._pacing.wait(session, debt)
         elif kind == Kind.DOWN:
             if session in self._sessions:
                 self._forget(session)
@@ -409,6 +438,7 @@ class Speaker:
             if session in self._sessions:
                 self._tell(events.told, session, payload)
         elif kind == Kind.RESUMED:
+            self._resuming = False
             self._tell(events.resumed)
         elif kind == Kind.IMAGE:
             if session in self._sessions:
@@ -427,6 +457,29 @@ class Speaker:
         else:
             raise FrameError(f"kind {kind} is not for the controller")
 
+    def _take(self, session: int, messages: bytes) -> float:
+        """Hand on UPDATES of a session; the seconds that its next are to wait."""
+        begun = time.monotonic()
+        self._tell(self._events.updates, session, messages)
+        self._handed_on[session] += len(messages)
+        self._unconfirmed.add(session)
+        now = time.monotonic()
+        return self._budgets.spend(self._sessions[session].neighbor, now - begun, now)
+
+    def _hand_on(self, frame: Frame) -> float:
+        """The same, and any other frame, of a session that has waited."""
+        kind, session, payload = frame
+        pause = 0.0
+        if kind == Kind.UPDATES:
+            pause = self._take(session, payload)
+        else:
+            self._handle(kind, session, payload)
+        self._confirm()
+        return pause
+
+    def _later(self, seconds: float, function: Callable[[int], None], session: int) -> None:
+        asyncio.get_running_loop().call_later(seconds, function, session)
+
     def _answer(self, configured: Configured) -> None:
         # A configuration stands for all those before it, which a lost process left unanswered.
         for serial, answer in self._answers.items():
@@ -438,6 +491,7 @@ class Speaker:
         for octets in (self._handed_on, self._sent, self._written):
             del octets[session]
         self._unconfirmed.discard(session)
+        self._pacing.forget(session)
 
     def _tell(self, event: Callable[..., None], *arguments: object) -> None:
         try:

@@ -22,7 +22,7 @@ from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, ClassVar, Self
 
-from vpnctl.model import Listen
+from vpnctl.model import AoAlgorithm, Listen
 
 IPAddress = IPv4Address | IPv6Address
 #: AFI and SAFI of RFC 4760.
@@ -187,6 +187,25 @@ class JsonValue:
 
 
 @dataclass(frozen=True, slots=True)
+class MasterKey(JsonValue):
+    """A Master Key Tuple of TCP-AO (RFC 5925 section 3.1).
+
+    ``send`` and ``receive``: SendID and RecvID; ``key``: 1 to 80 octets.
+    """
+
+    send: int
+    receive: int
+    algorithm: AoAlgorithm
+    key: bytes = field(repr=False)
+
+    _READERS = {"algorithm": AoAlgorithm, "key": _octets}  # noqa: RUF012
+
+
+def _master_keys(value: Any) -> tuple[MasterKey, ...]:
+    return tuple(MasterKey._of(item) for item in value)
+
+
+@dataclass(frozen=True, slots=True)
 class NeighborConfig(JsonValue):
     """One peer, as the controller wants it.
 
@@ -198,8 +217,10 @@ class NeighborConfig(JsonValue):
     when we restart (RFC 4724), None for not offering that; ``long_lived_time``: seconds for which
     it is to keep our routes when that was not enough (RFC 9494), None likewise.  ``md5``: key of
     the TCP segments (RFC 2385), 1 to 80 octets; another key is no other configuration, because it
-    changes without ending the session.  ``paths``: the most paths to one destination that we send
-    and take (RFC 7911), 0 for not offering that, in the families ``path_families``.
+    changes without ending the session.  ``tcp_ao``: keys of TCP-AO (RFC 5925) instead, the first
+    one preferred; likewise, where they are `vpnctl.bgp.tcp_ao.replaceable`.  ``paths``: the most
+    paths to one destination that we send and take (RFC 7911), 0 for not offering that, in the
+    families ``path_families``.
     """
 
     name: str
@@ -217,6 +238,7 @@ class NeighborConfig(JsonValue):
     restart_time: int | None = None
     long_lived_time: int | None = None
     md5: bytes | None = field(default=None, repr=False, compare=False)
+    tcp_ao: tuple[MasterKey, ...] = field(default=(), repr=False, compare=False)
     paths: tuple[int, int] = (0, 0)
     path_families: tuple[AfiSafi, ...] = ()
 
@@ -224,6 +246,7 @@ class NeighborConfig(JsonValue):
         "paths": _pair,
         "path_families": _families,
         "md5": _octets,
+        "tcp_ao": _master_keys,
         "peer_address": ip_address,
         "local_address": ip_address,
         "router_id": IPv4Address,
@@ -309,7 +332,8 @@ class SessionOpened(JsonValue):
     (RFC 8654).  ``hold_time``: seconds agreed on.  ``refresh``: absent, normal (RFC 2918) or
     enhanced (RFC 7313).  ``restart_time``: seconds that the peer may take to restart, None where
     graceful restart (RFC 4724) was not agreed on; ``restartable``: the families of that;
-    ``preserved``: those that the peer has gone on forwarding since the session before.
+    ``preserved``: those that the peer has gone on forwarding since the session before;
+    ``graceful_notification``: a NOTIFICATION does not change that (RFC 8538).
     ``long_lived``: AFI, SAFI and seconds for which the peer's routes may stay (RFC 9494), None
     where that was not agreed on; ``long_lived_preserved``: as ``preserved``, but for that.
     ``paths_sent`` and ``paths_taken``: families in which path identifiers stand before each NLRI
@@ -332,6 +356,7 @@ class SessionOpened(JsonValue):
     restart_time: int | None = None
     restartable: tuple[AfiSafi, ...] = ()
     preserved: tuple[AfiSafi, ...] = ()
+    graceful_notification: bool = False
     paths_sent: tuple[AfiSafi, ...] = ()
     paths_taken: tuple[AfiSafi, ...] = ()
     long_lived: tuple[tuple[int, int, int], ...] | None = None
@@ -366,7 +391,7 @@ class SessionClosed(JsonValue):
 def version() -> str:
     """A digest of everything in this module that both ends must agree on."""
     values = (
-        *(NeighborConfig, Problem, Configure, Configured, Ready, NeighborState),
+        *(MasterKey, NeighborConfig, Problem, Configure, Configured, Ready, NeighborState),
         *(SessionOpened, SessionClosed),
     )
     said = [f"{kind.name}={kind.value}" for kind in Kind]

@@ -42,7 +42,7 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Check a policy directory and tell every mistake at once; needs no controller."""
         from vpnctl import policyfiles
-        from vpnctl.controller.impossible import refuse_impossible
+        from vpnctl.controller.impossible import refuse_impossible, unprotected
         from vpnctl.ruleset import load
 
         try:
@@ -59,6 +59,9 @@ def add_to(app: typer.Typer) -> None:
                 print_document({"problems": [asdict(problem) for problem in found]}, output)
             say(f"{count(len(found), 'mistake')}, nothing was applied")
             raise typer.Exit(PolicyError.exit_code) from None
+        # The controller may run on another machine than this.
+        for each in unprotected(ruleset.network):
+            say(f"note: {each.place}: {each.message}; {each.hint}")
         if not output.for_people:
             print_document({"problems": []}, output)
             return

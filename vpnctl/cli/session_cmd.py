@@ -40,7 +40,7 @@ def add_to(app: typer.Typer) -> None:
         examples=[("vpnctl session rekey", "after the keys in their files were changed")],
     )
     def rekey(ctx: typer.Context) -> None:
-        """Read the sessions' keys again and go on with them; no session ends."""
+        """Read the sessions' keys again; sessions go on with them, where that can be."""
         changed = Client(ctx.obj).post("rekey", {})["peer_names"]
         say(f"new keys: {', '.join(changed)}" if changed else "no key has changed")
         for problem in Client(ctx.obj).get("status")["status"]["problems"]:

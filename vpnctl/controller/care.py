@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import structlog
 
+from vpnctl.bgp import tcp_ao
 from vpnctl.controller import views
 from vpnctl.controller.sessions import Sessions
 from vpnctl.controller.work import Work
@@ -135,6 +136,11 @@ class Care(Sessions):
             told = "asked again every few seconds; changes that concern it are refused until then"
             rows.append(views.Check("last change", False, f"in doubt: {doubt}", told))
         state = self._peers.states.get(pe.name)
+        if pe.guard.tcp_ao:
+            reason = tcp_ao.unavailable()
+            what = f"this machine's kernel has none: {reason}" if reason else "the kernel has it"
+            hint = "run vpnctl serve on Linux 6.7 or newer with CONFIG_TCP_AO" if reason else ""
+            rows.append(views.Check("TCP-AO", not reason, what, hint))
         up = pe.name in self._engine.by_peer
         told = state.state if state is not None else "not configured"
         hint = "" if up else f"see 'vpnctl show peers': {state.reason if state else ''}"

@@ -36,7 +36,7 @@ from vpnctl.controller.candidate import NOTHING, Applied, Candidate, from_files
 from vpnctl.controller.confirmation import Confirmation
 from vpnctl.controller.directory import AppliedFiles, PolicyDirectory, Written
 from vpnctl.controller.events import EventHub
-from vpnctl.controller.impossible import refuse_impossible
+from vpnctl.controller.impossible import refuse_impossible, refuse_unprotected
 from vpnctl.controller.peers import Peers
 from vpnctl.controller.progress import Delivery, Timeline
 from vpnctl.controller.proposals import Proposals
@@ -154,6 +154,7 @@ class Controller(Provisioning):
         try:
             candidate = await self._take_up()
             if candidate is not None and candidate.restores is None:
+                refuse_unprotected(candidate.compiled.ruleset.network)
                 refuse_impossible(candidate.compiled.ruleset, self._directory.path)
             policy = candidate.compiled if candidate else self._applied.policy
             self._routers.take_up((self._applied.compiled or policy).ruleset)

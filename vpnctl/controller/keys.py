@@ -14,23 +14,24 @@ class Keys:
 
     def __init__(self) -> None:
         self.unread: dict[str, str] = {}
-        self._keys: dict[str, tuple[Secret, bytes]] = {}
+        self._keys: dict[str, tuple[tuple[Secret, ...], tuple[bytes, ...]]] = {}
 
     async def read(self, network: Network) -> tuple[str, ...]:
         """Read every key; one that cannot be read stays as it was.  The PEs whose key changed."""
         before = self._keys
-        wanted = {pe.name: pe.guard.md5 for pe in network.pes.values() if pe.guard.md5 is not None}
-        reading = (asyncio.to_thread(read_secret, secret) for secret in wanted.values())
+        named = {pe.name: _secrets(pe) for pe in network.pes.values()}
+        wanted = {name: secrets for name, secrets in named.items() if secrets}
+        reading = (asyncio.to_thread(_read, secrets) for secrets in wanted.values())
         found = await asyncio.gather(*reading, return_exceptions=True)
-        keys: dict[str, tuple[Secret, bytes]] = {}
+        keys: dict[str, tuple[tuple[Secret, ...], tuple[bytes, ...]]] = {}
         unread: dict[str, str] = {}
-        for (name, secret), key in zip(wanted.items(), found, strict=True):
-            if isinstance(key, bytes):
-                keys[name] = secret, key
+        for (name, secrets), key in zip(wanted.items(), found, strict=True):
+            if isinstance(key, tuple):
+                keys[name] = secrets, key
             elif isinstance(key, ControllerError):
                 unread[name] = f"{key.message} ({key.hint})"
                 former = before.get(name)
-                if former is not None and former[0] == secret:
+                if former is not None and former[0] == secrets:
                     keys[name] = former
             else:
                 raise key
@@ -39,8 +40,18 @@ class Keys:
 
     def has(self, pe: Pe) -> bool:
         """Whether a PE's session can be protected as the policy wants it."""
-        return pe.guard.md5 is None or pe.name in self._keys
+        return not _secrets(pe) or pe.name in self._keys
 
-    def of(self, pe: Pe) -> bytes | None:
-        """The key of a PE, None where its session has none."""
-        return self._keys[pe.name][1] if pe.guard.md5 is not None else None
+    def of(self, pe: Pe) -> tuple[bytes, ...]:
+        """The keys of a PE in the policy's order, empty where its session has none."""
+        return self._keys[pe.name][1] if _secrets(pe) else ()
+
+
+def _secrets(pe: Pe) -> tuple[Secret, ...]:
+    if pe.guard.md5 is not None:
+        return (pe.guard.md5,)
+    return tuple(key.secret for key in pe.guard.tcp_ao)
+
+
+def _read(secrets: tuple[Secret, ...]) -> tuple[bytes, ...]:
+    return tuple(map(read_secret, secrets))

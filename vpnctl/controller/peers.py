@@ -11,6 +11,7 @@ from functools import partial
 
 import structlog
 
+from vpnctl.bgp import hard_reset
 from vpnctl.bgp.process import Keep
 from vpnctl.bgp.speaker import Speaker
 from vpnctl.bgp.wire import Configured, SessionClosed, SessionOpened
@@ -191,7 +192,7 @@ class Peers:
             return
         session = self.engine.by_peer.get(name)
         if session is not None:
-            self._speaker.notify(session.opened.number, *_CEASE_RESET)
+            self._speaker.notify(session.opened.number, *_CEASE_RESET, hard=True)
         self.restarts.give_up(name)
 
     def drain(self, name: str, *, draining: bool) -> None:
@@ -237,6 +238,7 @@ class Peers:
     def session_up(self, session: int, opened: SessionOpened) -> None:
         """A PE's session is established."""
         self._begun(session, opened, self.engine.session_up, "established")
+        self._settle()
 
     def session_held(self, session: int, opened: SessionOpened) -> None:
         """A PE's session is up since another controller was there."""
@@ -286,10 +288,12 @@ class Peers:
         task.add_done_callback(self._imaging.discard)
 
     def session_down(self, session: int, closed: SessionClosed) -> None:
-        """A PE's session ended; its routes go."""
+        """A PE's session ended; its routes go, or stay for a while."""
         if closed.neighbor in self.states:
             self.states[closed.neighbor] = SessionState("idle", closed.reason, self._now())
-        restarting = closed.sent is None and closed.received is None
+        known = self.engine.sessions.get(session)
+        graceful = known is not None and known.opened.graceful_notification
+        restarting = hard_reset.may_return(closed, graceful_notification=graceful)
         self.restarts.lost(session, restarting=restarting)
         for delivery in self._deliveries:
             delivery.lost(session)
@@ -305,8 +309,7 @@ class Peers:
             self._hub.routes(known.opened.peer, messages, sent=False)
         with self._contained(session):
             self.engine.updates(session, messages)
-        if not self.engine.is_settled and self._all_have_said():
-            self.engine.settled()
+        self._settle()
         for heard in self._expected:
             heard.look(self.engine)
 
@@ -360,7 +363,7 @@ class Peers:
             peer = name or (known.opened.peer if known else f"session {session}")
             _log.exception("a defect of the route engine", peer=peer)
             self._hub.tell("error", peer, f"session reset by a defect: {error!r}; see the log")
-            self._speaker.notify(session, *_CEASE_RESET)
+            self._speaker.notify(session, *_CEASE_RESET, hard=True)
 
     # What the engine says (vpnctl.routing.engine.Output)
 
@@ -375,12 +378,19 @@ class Peers:
         self._hub.tell("error", self.engine.sessions[session].opened.peer, words)
 
     def reset(self, session: int, code: int, subcode: int, reason: str) -> None:
-        """A PE sent what cannot be repaired (RFC 7606 section 2)."""
-        peer = self.engine.sessions[session].opened.peer
+        """A PE sent what cannot be repaired (RFC 7606 section 2).
+
+        Where NOTIFICATIONs leave routes what it had said before stays (RFC 8538 section 4), unless
+        there was too much of it, or the engine has a defect there.
+        """
+        opened = self.engine.sessions[session].opened
+        peer, hard = opened.peer, code == CEASE or (code, subcode) == update.DEFECT
         self._hub.tell("error", peer, f"session reset: {reason}")
         if code == CEASE and subcode in (TOO_MANY_ROUTES, OUT_OF_RESOURCES):
             self._hold(peer, reason)
-        self._speaker.notify(session, code, subcode)
+        self._speaker.notify(session, code, subcode, hard=hard)
+        if opened.graceful_notification and not hard:
+            self.restarts.lost(session, restarting=True)
 
     def _hold(self, peer: str, reason: str) -> None:
         """Keep a session down for as long as its guard says."""
@@ -416,11 +426,18 @@ class Peers:
             self.engine.unsettled()
             asyncio.get_running_loop().call_later(patience, self.engine.settled)
 
+    def _settle(self) -> None:
+        if not self.engine.is_settled and self._all_have_said():
+            self.engine.settled()
+
     def _all_have_said(self) -> bool:
+        """One that has agreed on no restart need not mark the end of what it says."""
         pes = self._network.pes.values() if self._network is not None else ()
         sessions = [self.engine.by_peer.get(pe.name) for pe in pes if time_to_say(pe)]
         return all(
-            each is not None and each.end_of_rib >= each.opened.families for each in sessions
+            each is not None
+            and (not each.opened.restarts or each.end_of_rib >= each.opened.families)
+            for each in sessions
         )
 
     def _guard_of(self, peer: str) -> Guard:

@@ -132,8 +132,8 @@ def _asked(session: Session | None) -> str:
 
 
 def _protection(guard: Guard) -> tuple[str, ...]:
-    md5 = ("md5",) if guard.md5 is not None else ()
-    return md5 if guard.hops is None else (*md5, f"hops {guard.hops}")
+    words = [*(["md5"] if guard.md5 is not None else []), *(["tcp-ao"] if guard.tcp_ao else [])]
+    return tuple(words if guard.hops is None else [*words, f"hops {guard.hops}"])
 
 
 def vpns(rules: Rules) -> tuple[views.Vpn, ...]:

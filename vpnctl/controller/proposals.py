@@ -15,6 +15,7 @@ from vpnctl.controller.candidate import (
     some_files,
 )
 from vpnctl.controller.directory import PolicyDirectory
+from vpnctl.controller.impossible import refuse_unprotected
 from vpnctl.controller.requests import PlanRequest
 from vpnctl.errors import NotFoundError, UsageError
 from vpnctl.store import Store
@@ -43,10 +44,14 @@ class Proposals:
             )
         if request.files:
             some = self._directory.some(request.files)
-            return await beside(some, applied, partial(some_files, some, applied))
-        files = self._directory.read()
-        summary = f"apply {self._directory.path}"
-        return await beside(files, applied, partial(from_files, "apply", summary, files, applied))
+            candidate = await beside(some, applied, partial(some_files, some, applied))
+        else:
+            files = self._directory.read()
+            summary = f"apply {self._directory.path}"
+            make = partial(from_files, "apply", summary, files, applied)
+            candidate = await beside(files, applied, make)
+        refuse_unprotected(candidate.compiled.ruleset.network)
+        return candidate
 
     async def restored(self, number: int | None, kind: str, applied: Applied) -> Candidate:
         """The policy of an earlier revision, by default the one before the applied one."""

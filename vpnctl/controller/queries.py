@@ -12,7 +12,7 @@ from vpnctl.controller.candidate import Applied, beside, from_files
 from vpnctl.controller.confirmation import Confirmation
 from vpnctl.controller.directory import PolicyDirectory
 from vpnctl.controller.events import EventHub, utc_text
-from vpnctl.controller.impossible import refuse_impossible
+from vpnctl.controller.impossible import refuse_impossible, refuse_unprotected
 from vpnctl.controller.metrics import Metrics
 from vpnctl.controller.peers import Peers
 from vpnctl.controller.routers import Routers
@@ -88,6 +88,7 @@ class Queries:
             make = partial(from_files, "apply", "", files, self._applied)
             candidate = await beside(files, self._applied, make)
             ruleset = candidate.compiled.ruleset
+            refuse_unprotected(ruleset.network)
             await asyncio.to_thread(refuse_impossible, ruleset, self._directory.path)
         except PolicyError as error:
             return views.problems(error.mistakes)

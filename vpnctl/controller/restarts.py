@@ -3,6 +3,10 @@
 When a session is lost a PE has its time for a restart; after that its routes are long-lived stale
 for a time of each family's own.  That one goes on when the PE comes back, until the PE has said
 what it has; a session that is lost before does not begin it anew (RFC 9494 section 4.2).
+
+A PE has its time for a restart twice: to come back, and to say what it has.  Where what was stale
+when a session is lost stays (RFC 8538 section 4.1), all that is stale goes when that is over,
+however often the session is lost.
 """
 
 from __future__ import annotations
@@ -16,14 +20,14 @@ from vpnctl.routing.engine import Engine
 from vpnctl.routing.session import Opened, Session
 from vpnctl.routing.table import Path
 
-#: Seconds that a PE has to say what it has after we restarted, where it has no time for a restart
-#: of its own (Selection_Deferral_Timer of RFC 4724 section 4.1).
+#: Seconds that a PE has at least to say what it has after we restarted, where others keep our
+#: routes for longer than a restart takes (Selection_Deferral_Timer of RFC 4724 section 4.1).
 SAYING_TIME = 60
 
 
 def time_to_say(pe: Pe) -> int:
     """Seconds that a PE has to say what it has after we restarted, 0 for not being waited for."""
-    return pe.graceful_restart or (SAYING_TIME if pe.long_lived_graceful_restart else 0)
+    return max(pe.graceful_restart, SAYING_TIME if pe.long_lived_graceful_restart else 0)
 
 
 class Restarts:
@@ -36,6 +40,8 @@ class Restarts:
         self._engine = engine
         self._tell = tell
         self._restarting: dict[str, asyncio.TimerHandle] = {}
+        #: When the routes of PEs that restart go at the latest, by the event loop's clock.
+        self._latest: dict[str, float] = {}
         self._lasting: dict[tuple[str, Family], asyncio.TimerHandle] = {}
         #: Families whose time was over before their PE, which is back, has said what it has.
         self._spent: set[tuple[str, Family]] = set()
@@ -47,9 +53,11 @@ class Restarts:
             return
         opened = session.opened
         self._settle(session)
+        again = opened.graceful_notification and any(not path.outlived for path in session.stale)
         spent = frozenset(family for peer, family in self._spent if peer == opened.peer)
         self._engine.session_down(number, restarting=restarting, spent=spent)
         stale = self._engine.stale.get(opened.peer)
+        latest = self._latest.get(opened.peer) if again else None
         self._stop_waiting(opened.peer)
         if stale is None:
             self._forget(opened.peer)
@@ -57,8 +65,10 @@ class Restarts:
             self._outlived(opened)
         else:
             self._outlived(opened)
-            self._tell(opened.peer, f"may be restarting: its routes stay for {opened.stale_time} s")
-            self._wait(opened, self._not_back)
+            now = asyncio.get_running_loop().time()
+            self._latest[opened.peer] = now + 2 * opened.stale_time if latest is None else latest
+            seconds = self._wait(opened, self._not_back)
+            self._tell(opened.peer, f"may be restarting: its routes stay for {ceil(seconds)} s")
 
     def give_up(self, peer: str) -> None:
         """Let everything go that stays of a PE that is away."""
@@ -84,6 +94,7 @@ class Restarts:
                 timer.cancel()
 
     def _stop_waiting(self, peer: str) -> None:
+        self._latest.pop(peer, None)
         timer = self._restarting.pop(peer, None)
         if timer is not None:
             timer.cancel()
@@ -93,19 +104,22 @@ class Restarts:
             self._lasting.pop(key).cancel()
         self._spent = {key for key in self._spent if key[0] != peer}
 
-    def _wait(self, opened: Opened, then: Callable[[Opened], None]) -> None:
+    def _wait(self, opened: Opened, then: Callable[[Opened], None]) -> float:
+        """Let a PE's time begin; how many seconds that is."""
         loop = asyncio.get_running_loop()
-        self._restarting[opened.peer] = loop.call_later(opened.stale_time, then, opened)
+        left = self._latest[opened.peer] - loop.time()
+        seconds = max(0.0, min(opened.stale_time, left))
+        self._restarting[opened.peer] = loop.call_later(seconds, then, opened)
+        return seconds
 
     def _not_back(self, opened: Opened) -> None:
-        """A PE has its time twice: to come back, and to send its routes."""
         if opened.peer in self._engine.stale:
             self._over(opened)
         else:
             self._wait(opened, self._over)
 
     def _over(self, opened: Opened) -> None:
-        del self._restarting[opened.peer]
+        del self._restarting[opened.peer], self._latest[opened.peer]
         self._engine.stale_expired(opened.peer, opened.number)
         self._outlived(opened)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vpnctl.bgp.wire import NeighborConfig, SessionOpened
+from vpnctl.bgp.wire import MasterKey, NeighborConfig, SessionOpened
 from vpnctl.model import AddPath, Family, Guard, Network, Pe
 from vpnctl.model.family import RT_CONSTRAINT, SESSION_FAMILIES, VPNV4, VPNV6
 from vpnctl.routing.long_lived import LongLived
@@ -30,8 +30,8 @@ def family_of(afi: int, safi: int) -> Family | None:
     return RT_CONSTRAINT if (afi, safi) == CONSTRAINT else _FAMILY_OF.get((afi, safi))
 
 
-def neighbor(network: Network, pe: Pe, md5: bytes | None) -> NeighborConfig:
-    """What the session process is to offer a PE; ``md5``: key of its TCP segments."""
+def neighbor(network: Network, pe: Pe, keys: tuple[bytes, ...]) -> NeighborConfig:
+    """What the session process is to offer a PE; ``keys``: of its TCP segments."""
     controller = network.controller
     return NeighborConfig(
         name=pe.name,
@@ -48,7 +48,11 @@ def neighbor(network: Network, pe: Pe, md5: bytes | None) -> NeighborConfig:
         hops=pe.guard.hops,
         restart_time=_restart_time(pe),
         long_lived_time=pe.long_lived_graceful_restart or None,
-        md5=md5,
+        md5=keys[0] if pe.guard.md5 is not None else None,
+        tcp_ao=tuple(
+            MasterKey(each.send, each.receive, each.algorithm, key)
+            for each, key in zip(pe.guard.tcp_ao, keys, strict=False)
+        ),
         paths=(pe.add_path.send, pe.add_path.receive),
         path_families=_with_paths(pe),
     )
@@ -94,6 +98,7 @@ def agreed(number: int, opened: SessionOpened, pe: Pe | None, router_id: bytes) 
         stale_time=_stale_time(opened, pe),
         restartable=families_of(opened.restartable),
         preserved=families_of(opened.preserved),
+        graceful_notification=opened.graceful_notification,
         paths_sent=dict.fromkeys(families_of(opened.paths_sent), paths.send),
         paths_taken=dict.fromkeys(families_of(opened.paths_taken), paths.receive),
         long_lived=_long_lived(opened, pe),

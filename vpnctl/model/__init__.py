@@ -10,7 +10,7 @@
 from vpnctl.model.allocation import Allocation, InUse, site_range
 from vpnctl.model.community import RouteDistinguisher, RouteTarget
 from vpnctl.model.family import EVPN, FAMILIES, VPLS, VPNV4, VPNV6, Family
-from vpnctl.model.guard import Beyond, Guard, Secret
+from vpnctl.model.guard import AoAlgorithm, AoKey, Beyond, Guard, Secret
 from vpnctl.model.network import (
     AddPath,
     Controller,
@@ -34,6 +34,8 @@ __all__ = [
     "VPNV6",
     "AddPath",
     "Allocation",
+    "AoAlgorithm",
+    "AoKey",
     "Beyond",
     "Controller",
     "Endpoint",

@@ -41,6 +41,27 @@ class Secret:
         )
 
 
+class AoAlgorithm(StrEnum):
+    """How segments are authenticated: the two of RFC 5926, and what Linux has beside them."""
+
+    AES_CMAC = "aes-128-cmac-96"
+    HMAC_SHA1 = "hmac-sha-1-96"
+    HMAC_SHA256 = "hmac-sha-256-128"
+
+
+@dataclass(frozen=True, slots=True)
+class AoKey:
+    """A Master Key Tuple (RFC 5925 section 3.1) without its key.
+
+    ``send`` and ``receive``: SendID and RecvID, 0 to 255; ``secret``: where the key is.
+    """
+
+    send: int
+    receive: int
+    algorithm: AoAlgorithm
+    secret: Secret
+
+
 #: Octets that one session's routes may take in memory unless the policy says otherwise.
 DEFAULT_MEMORY = 1024 << 20
 
@@ -49,7 +70,8 @@ DEFAULT_MEMORY = 1024 << 20
 class Guard:
     """How one PE's session is guarded.
 
-    ``md5``: the key of its TCP segments (RFC 2385), None for none.  ``hops``: how many hops away
+    ``md5``: the key of its TCP segments (RFC 2385), None for none.  ``tcp_ao``: keys of TCP-AO
+    (RFC 5925), the first one preferred, empty for none; never both.  ``hops``: how many hops away
     the PE may be (RFC 5082), None for any.  ``routes``: name of a family -> most routes of it;
     ``warn``: the share of that at which the operator is told, in percent.  ``paths``: most sets
     of attributes, None for any; ``memory``: most octets for all its routes, about.  ``restart``:
@@ -59,6 +81,7 @@ class Guard:
     """
 
     md5: Secret | None = None
+    tcp_ao: tuple[AoKey, ...] = ()
     hops: int | None = None
     routes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     warn: int = 80

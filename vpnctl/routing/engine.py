@@ -270,7 +270,8 @@ class Engine:
         if restarting:
             lasting = frozenset(f for f, s in opened.long_lived.times.items() if s) - spent
             kept = opened.restartable - spent if opened.stale_time else kept
-        left = self._intake.forget(session, kept | lasting, lasting)
+        again = kept if opened.graceful_notification else frozenset()  # RFC 8538 section 4.1
+        left = self._intake.forget(session, kept | lasting, lasting, again)
         # Without the time for a restart they are long-lived from the beginning.
         at_once = {path for path in left if path.family not in kept}
         self._leave(opened.peer, number, left - at_once | self._intake.outlive(at_once), lasting)
@@ -409,7 +410,7 @@ class Engine:
             self._reset(session, error)
         except Exception as error:
             # Whatever a PE says must not cost another PE its routes.
-            self._reset(session, update.SessionResetError(3, 0, f"a defect: {error!r}"))
+            self._reset(session, update.SessionResetError(*update.DEFECT, f"a defect: {error!r}"))
         else:
             self._flush()
             if session.ledger.notices:

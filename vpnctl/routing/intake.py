@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable
 from vpnctl.model import EVPN, Family, Guard
 from vpnctl.model.family import RT_CONSTRAINT
 from vpnctl.routing import update
+from vpnctl.routing.affordable import affordable
 from vpnctl.routing.asking import take_membership
 from vpnctl.routing.attributes import (
     Attributes,
@@ -95,14 +96,20 @@ class Intake:
         session: Session,
         families: Container[Family] = (),
         outlived: Container[Family] = (),
+        stale: Container[Family] = (),
     ) -> set[Path]:
         """Take out everything that a session announced, but for paths of some families.
 
-        Those are what is left; they are the session's no more.  ``outlived``: families of which
-        long-lived stale paths of earlier sessions are left, too.
+        Those are what is left; they are the session's no more.  ``outlived`` and ``stale``:
+        families of which long-lived stale paths and stale paths of earlier sessions are left, too,
+        unless all of that is more than the session's guard allows.
         """
         left = {path for path in session.paths.values() if path.family in families}
-        left.update(path for path in session.stale if path.outlived and path.family in outlived)
+        earlier = {
+            path for path in session.stale if path.family in (outlived if path.outlived else stale)
+        }
+        if earlier and affordable(session.ledger.guard, left | earlier):
+            left |= earlier
         every = (*session.paths.values(), *session.stale)
         self.take_out(path for path in every if path not in left)
         session.paths.clear()

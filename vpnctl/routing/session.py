@@ -31,7 +31,8 @@ class Opened:
     2918); ``guard``: what the session is guarded with; ``rt_constraint``: RFC 4684.
     ``stale_time``: seconds for which routes of the families ``restartable`` stay when the session
     is lost (RFC 4724), 0 for not at all; ``preserved``: families that the peer has gone on
-    forwarding since the last session.
+    forwarding since the last session.  ``graceful_notification``: a NOTIFICATION does not change
+    that, and what is stale when the session is lost again stays, too (RFC 8538).
     ``paths_sent`` and ``paths_taken``: families in which path identifiers were agreed on in that
     direction (RFC 7911), and the most paths to one destination there, at most `path_ids.SLOTS`.
     ``long_lived``: what was agreed on of RFC 9494.
@@ -54,6 +55,7 @@ class Opened:
     stale_time: int = 0
     restartable: frozenset[Family] = frozenset()
     preserved: frozenset[Family] = frozenset()
+    graceful_notification: bool = False
     paths_sent: Mapping[Family, int] = field(default_factory=dict)
     paths_taken: Mapping[Family, int] = field(default_factory=dict)
     long_lived: LongLived = field(default_factory=LongLived)

@@ -37,6 +37,10 @@ _NEXT_HOP_OCTETS: dict[bytes, frozenset[int]] = {
 }
 
 
+#: UPDATE Message Error, Unspecific: the mistake is ours.
+DEFECT = 3, 0
+
+
 class SessionResetError(Exception):
     """The session cannot go on (RFC 7606 section 2); carries the NOTIFICATION to send.
 

@@ -9,7 +9,7 @@ from vpnctl.errors import PolicyError
 from vpnctl.lab.vplspe.__main__ import main
 from vpnctl.lab.vplspe.config import read_config
 from vpnctl.lab.vplspe.labels import LabelBlock
-from vpnctl.lab.vplspe.speaker import configuration
+from vpnctl.lab.vplspe.speaker import configuration, program
 from vpnctl.lab.vplspe.values import Neighbor
 from vpnctl.model import RouteTarget
 
@@ -82,6 +82,17 @@ def test_exabgp_is_told_what_the_file_says() -> None:
     assert said.count("vpls E2 {") == said.count("neighbor 10.0.0.10") == 2
     assert "connect 1790;" in said
     assert "passive true;\n  listen 179;" in said
+    assert "graceful-restart" not in said
+
+
+def test_exabgp_offers_restarts_where_the_file_says_so() -> None:
+    config = read_config("pe.yaml", SMALL.encode())
+    assert program(config) == ("exabgp", "server")
+    both = SMALL + "graceful_restart: 60\nlong_lived_graceful_restart: 600\n"
+    config = read_config("pe.yaml", both.encode())
+    assert program(config) == ("vpnctl.lab.vplspe.exabgp_speaker", "600", "server")
+    said = configuration(config, Path("/run/pe/events.sh"))
+    assert "capability { route-refresh enable; graceful-restart 60; }" in said
 
 
 def test_every_mistake_is_told_at_its_place() -> None:
@@ -119,6 +130,11 @@ def test_every_mistake_is_told_at_its_place() -> None:
         ("address: 10.1.0.1", "address: 2001:db8::1", "2001:db8::1 is no IPv4 address"),
         ("hold_time: 9", "hold_tim: 9", "unknown key 'hold_tim'; did you mean 'hold_time'?"),
         ("mtu: 1400", "mtu: 100", "MTU 100 is outside 576 to 9216"),
+        (
+            "hold_time: 9",
+            "hold_time: 9\nlong_lived_graceful_restart: 60",
+            "long_lived_graceful_restart: long-lived graceful restart begins after a graceful one",
+        ),
     ],
 )
 def test_what_cannot_be_together_is_refused(old: str, new: str, complaint: str) -> None:

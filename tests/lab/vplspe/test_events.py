@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from vpnctl.lab.vplspe.events import Announced, SessionDown, SessionUp, Withdrawn, read_event
+from vpnctl.lab.vplspe.events import (
+    Announced,
+    EndOfRib,
+    SessionDown,
+    SessionUp,
+    Withdrawn,
+    read_event,
+)
 from vpnctl.lab.vplspe.labels import LabelBlock
 from vpnctl.lab.vplspe.values import Layer2Info, NlriKey
 from vpnctl.model import RouteTarget
@@ -35,6 +42,31 @@ def test_sessions_come_and_go() -> None:
     assert read_event(line("state", state="up")) == [SessionUp("127.0.0.1")]
     down = line("state", state="down", reason="closing connection")
     assert read_event(down) == [SessionDown("127.0.0.1", "closing connection")]
+
+
+@pytest.mark.parametrize(("subcode", "for_good"), [(9, True), (4, False), (90, False)])
+def test_a_hard_reset_is_told_from_other_ends(subcode: int, for_good: bool) -> None:
+    reason = f"peer reset, message (notification received (6,{subcode})) error(Cease)"
+    assert read_event(line("state", state="down", reason=reason)) == [
+        SessionDown("127.0.0.1", reason, for_good)
+    ]
+
+
+def test_an_end_of_rib_names_its_family() -> None:
+    end = line("update", message={"eor": {"afi": "l2vpn", "safi": "vpls"}})
+    assert read_event(end) == [EndOfRib("127.0.0.1", "l2vpn vpls")]
+
+
+@pytest.mark.parametrize(("community", "stale"), [([65535, 6], True), ([65000, 6], False)])
+def test_a_route_says_that_its_pe_has_been_away_for_long(community: list[int], stale: bool) -> None:
+    (event,) = read_event(
+        update(
+            attribute={"community": [[65000, 1], community]},
+            announce={"l2vpn vpls": {"10.0.0.2": [NLRI]}},
+        )
+    )
+    assert isinstance(event, Announced)
+    assert event.route.long_lived_stale is stale
 
 
 def test_an_announcement_has_block_targets_and_layer_2_info() -> None:
@@ -80,7 +112,6 @@ def test_a_withdrawal_names_the_route() -> None:
     "other",
     [
         '{"exabgp": "5.0.0", "type": "notification", "notification": "shutdown"}',
-        line("update", message={"eor": {"afi": "l2vpn", "safi": "vpls"}}),
         update(announce={"ipv4 unicast": {"10.0.0.2": [{"nlri": "10.0.0.0/8"}]}}),
         line("keepalive"),
     ],

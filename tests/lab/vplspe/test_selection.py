@@ -172,6 +172,15 @@ def test_a_ve_at_two_pes_is_reached_by_the_better_one() -> None:
     assert [one.why for one in selection.refusals] == ["the route to this VE by 10.0.0.3 is better"]
 
 
+def test_one_whose_pe_has_been_away_for_long_is_the_last_choice() -> None:
+    """RFC 9494 section 4.3, before anything else."""
+    far = route(rd="10.0.0.3:1", next_hop="10.0.0.3", local_preference=200)
+    selection = select(CONFIG, heard(route(), replace(far, long_lived_stale=True)))
+    assert [str(one.peer) for one in selection.pseudowires] == ["10.0.0.2"]
+    selection = select(CONFIG, heard(replace(route(), long_lived_stale=True)))
+    assert [str(one.peer) for one in selection.pseudowires] == ["10.0.0.2"]
+
+
 def test_overlapping_blocks_of_two_ves_at_one_pe_are_not_both_used() -> None:
     selection = select(
         CONFIG, heard(route(2), route(3, rd="10.0.0.2:9", block=LabelBlock(5004, 1, 8)))

@@ -7,6 +7,7 @@ with exit code 0 and leaves no device behind; after a SIGKILL, deleting the name
 replaced whenever something changes::
 
     {"sessions": {"10.0.0.100": "up"},
+     "kept": {"10.0.0.100": 0},
      "vpns": {"E1": {"bridge": "vpls-E1", "pseudowires": [
                 {"ve_id": 2, "peer": "10.0.0.2", "device": "pw1002", "receive": 1002,
                  "transmit": 2001}],
@@ -19,6 +20,8 @@ replaced whenever something changes::
     address: 10.0.0.1           # BGP sessions and pseudowires begin here; default: router_id
     asn: 65000
     hold_time: 9                # seconds, default 90
+    graceful_restart: 60        # offer it (RFC 4724, RFC 8538) for so many seconds; default: not
+    long_lived_graceful_restart: 600   # and that for so many more (RFC 9494); default: not
     neighbors:                  # the route servers
       - {address: 10.0.0.100, asn: 65000}   # port: 179; passive: true where it connects to us
     underlay: [10.0.0.0/24]     # next hops elsewhere are refused; default: any unicast address
@@ -36,7 +39,7 @@ replaced whenever something changes::
 ::
 
     config_file, config -> values, labels        the file, checked
-    events -> selection                          what was heard, and what to make of it: pure
+    events -> memory -> selection                what was heard, and what to make of it: pure
     flow_events -> filters                       the same for flow routes (RFC 8955)
     speaker, forwarding, netfilter               ExaBGP, and the kernel
     follower -> agent -> __main__                all of it, running

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from functools import partial
 from pathlib import Path
 
 from vpnctl.errors import LabError
 from vpnctl.lab.vplspe.events import (
     Announced,
+    EndOfRib,
     Event,
     FlowAnnounced,
     FlowWithdrawn,
@@ -21,11 +23,14 @@ from vpnctl.lab.vplspe.filters import Filters, filters
 from vpnctl.lab.vplspe.flow_events import FlowKey, FlowRoute
 from vpnctl.lab.vplspe.follower import Follower
 from vpnctl.lab.vplspe.forwarding import Forwarding
+from vpnctl.lab.vplspe.memory import Memory
 from vpnctl.lab.vplspe.netfilter import Netfilter
 from vpnctl.lab.vplspe.selection import Selection, difference
 from vpnctl.lab.vplspe.selection import select as select_pseudowires
-from vpnctl.lab.vplspe.speaker import configuration
+from vpnctl.lab.vplspe.speaker import configuration, program
 from vpnctl.lab.vplspe.values import NlriKey, PeConfig, Pseudowire, VeRoute
+
+_VPLS = "l2vpn vpls"
 
 _log = logging.getLogger("vplspe")
 
@@ -34,12 +39,14 @@ class Agent(Follower):
     """``directory``: where ExaBGP's files and ``status.json`` go."""
 
     def __init__(self, config: PeConfig, directory: Path, forwarding: Forwarding) -> None:
-        super().__init__(directory, partial(configuration, config))
+        super().__init__(directory, partial(configuration, config), program(config))
         self._config = config
         self._forwarding = forwarding
-        self._heard: dict[str, dict[NlriKey, VeRoute]] = {}
+        stays = config.restart_time + config.long_lived_time
+        self._routes: Memory[NlriKey, VeRoute] = Memory(stays)
+        # For as long, or packets would pass unfiltered.
+        self._flows: Memory[FlowKey, FlowRoute] = Memory(stays)
         self._up: set[str] = set()
-        self._flows: dict[str, dict[FlowKey, FlowRoute]] = {}
         self._selection = Selection((), ())
         self._netfilter = Netfilter()
         self._filters = Filters("", {}, ())
@@ -54,30 +61,43 @@ class Agent(Follower):
             case SessionUp(neighbor):
                 _log.info("session with %s is up", neighbor)
                 self._up.add(neighbor)
-            case SessionDown(neighbor, reason):
+            case SessionDown(neighbor, reason, for_good):
                 if neighbor in self._up:
                     _log.warning("session with %s is down: %s", neighbor, reason)
-                self._up.discard(neighbor)
-                self._heard.pop(neighbor, None)
-                self._flows.pop(neighbor, None)
+                    self._lose(neighbor)
+                if for_good:
+                    self._routes.forget(neighbor)
+                    self._flows.forget(neighbor)
+            case EndOfRib(neighbor, family):
+                self._routes.complete(neighbor, lambda _: family == _VPLS)
+                self._flows.complete(neighbor, lambda key: family == key.family.name)
             case Announced(neighbor, route):
-                self._heard.setdefault(neighbor, {})[route.key] = route
+                self._routes.announced(neighbor, route.key, route)
             case Withdrawn(neighbor, key):
-                self._heard.get(neighbor, {}).pop(key, None)
+                self._routes.withdrawn(neighbor, key)
             case FlowAnnounced(neighbor, flow):
-                self._flows.setdefault(neighbor, {})[flow.key] = flow
+                self._flows.announced(neighbor, flow.key, flow)
             case FlowWithdrawn(neighbor, flow_key):
-                self._flows.get(neighbor, {}).pop(flow_key, None)
+                self._flows.withdrawn(neighbor, flow_key)
+
+    def _lose(self, neighbor: str) -> None:
+        self._up.discard(neighbor)
+        self._routes.lost(neighbor, time.monotonic())
+        self._flows.lost(neighbor, time.monotonic())
 
     def forget(self) -> None:
-        self._heard.clear()
-        self._flows.clear()
-        self._up.clear()
+        for neighbor in tuple(self._up):
+            self._lose(neighbor)
+
+    def look(self) -> None:
+        now = time.monotonic()
+        if self._routes.sweep(now) | self._flows.sweep(now):
+            self.apply()
 
     def apply(self) -> None:
         # First, so that nothing passes unfiltered.
         self._filter()
-        before, now = self._selection, select_pseudowires(self._config, self._heard)
+        before, now = self._selection, select_pseudowires(self._config, self._routes.heard)
         change = difference(before.pseudowires, now.pseudowires)
         self._forwarding.change(change)
         self._selection = now
@@ -94,7 +114,7 @@ class Agent(Follower):
 
     def _filter(self) -> None:
         """Enforce the flow routes that are there now; what cannot be enforced is told."""
-        before, now = self._filters, filters(self._config.filtered, self._flows)
+        before, now = self._filters, filters(self._config.filtered, self._flows.heard)
         self._netfilter.change(now.script)
         self._filters = now
         for vpn, flows in now.enforced.items():
@@ -110,6 +130,10 @@ class Agent(Follower):
         status = {
             "sessions": {
                 str(neighbor.address): "up" if str(neighbor.address) in self._up else "down"
+                for neighbor in self._config.neighbors
+            },
+            "kept": {
+                str(neighbor.address): self._routes.kept(str(neighbor.address))
                 for neighbor in self._config.neighbors
             },
             "vpns": {

@@ -8,17 +8,23 @@ from vpnctl.errors import PolicyError
 from vpnctl.lab.vplspe.config_file import LONGEST_DEVICE, PeFile, VpnEntry
 from vpnctl.lab.vplspe.labels import LabelBlock
 from vpnctl.lab.vplspe.values import Neighbor, PeConfig, VpnAtPe
-from vpnctl.ruleset import Mistake
-from vpnctl.ruleset.document import DocumentError, parse
 from vpnctl.ruleset.reading import Reading, read
+from vpnctl.yamltree.mistake import Mistake
+from vpnctl.yamltree.tree import DocumentError, Genre, parse
 
 _BRIDGE = "vpls-"
+
+_PE = Genre(
+    "router_id: 10.0.0.1",
+    "a PE (`router_id:`, `asn:`, `neighbors:`, `vpns:`)",
+    "lab/README.md",
+)
 
 
 def read_config(file: str, content: bytes) -> PeConfig:
     """``file``: how mistakes name it.  Raises `PolicyError` with every mistake."""
     try:
-        reading = read(PeFile, file, parse(file, content))
+        reading = read(PeFile, file, parse(file, content, _PE))
     except DocumentError as error:
         raise _error(error.mistakes) from error
     mistakes = list(reading.mistakes)
@@ -36,6 +42,12 @@ def _error(mistakes: tuple[Mistake, ...]) -> PolicyError:
 
 def _contradictions(reading: Reading[PeFile], model: PeFile) -> Iterator[Mistake]:
     """What is right on its own and cannot be together."""
+    if model.long_lived_graceful_restart and not model.graceful_restart:
+        yield reading.mistake(
+            ("long_lived_graceful_restart",),
+            "long-lived graceful restart begins after a graceful one",
+            "give `graceful_restart` some seconds, too",
+        )
     addresses = set()
     for number, neighbor in enumerate(model.neighbors):
         if neighbor.address in addresses:
@@ -107,6 +119,8 @@ def _config(model: PeFile) -> PeConfig:
         address=model.address or model.router_id,
         asn=model.asn,
         hold_time=model.hold_time,
+        restart_time=model.graceful_restart,
+        long_lived_time=model.long_lived_graceful_restart,
         neighbors=tuple(
             Neighbor(one.address, one.asn, one.port, one.passive) for one in model.neighbors
         ),

@@ -9,15 +9,16 @@ from annotated_types import MinLen
 from pydantic import Field, model_validator
 
 from vpnctl.lab.vplspe.labels import FIRST_LABEL, LAST_LABEL
-from vpnctl.ruleset.mistake import quote
 from vpnctl.ruleset.shape import OneOrMore, Shape
 from vpnctl.ruleset.values import (
     Asn,
     Flag,
     HoldTime,
+    LongLivedTime,
     Name,
     Port,
     Rd,
+    RestartTime,
     RouterId,
     Target,
     VeId,
@@ -27,6 +28,7 @@ from vpnctl.ruleset.values import (
     parse_address,
     whole_number,
 )
+from vpnctl.yamltree.mistake import quote
 
 #: Octets of a device's name (IFNAMSIZ without its NUL).
 LONGEST_DEVICE = 15
@@ -126,6 +128,8 @@ class PeFile(Shape):
     address: Address4 | None = None
     asn: Asn = Field(examples=[65000])
     hold_time: HoldTime = 90
+    graceful_restart: RestartTime = 0
+    long_lived_graceful_restart: LongLivedTime = 0
     neighbors: Annotated[list[NeighborEntry], MinLen(1)] = Field(
         examples=[["{address: 10.0.0.100, asn: 65000}"]]
     )

@@ -18,6 +18,10 @@ _ROUTE_TARGETS = (0x0002, 0x0102, 0x0202)
 _LAYER2_INFO = 0x800A
 #: Of a route without the attribute (RFC 4271 section 5.1.5 leaves it to policy).
 _DEFAULT_LOCAL_PREFERENCE = 100
+#: LLGR_STALE (RFC 9494 section 3.3).
+_LLGR_STALE = [0xFFFF, 6]
+#: Of a session that has ended by a Hard Reset (RFC 8538 section 3), as ExaBGP says it.
+_HARD_RESET = "notification received (6,9)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,22 @@ class SessionUp:
 
 @dataclass(frozen=True, slots=True)
 class SessionDown:
-    """It is not, or not any more."""
+    """It is not, or not any more.
+
+    ``for_good``: the neighbor has said that its routes are not to stay.
+    """
 
     neighbor: str
     reason: str
+    for_good: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfRib:
+    """The neighbor has said all that it has of a family (RFC 4724), in ExaBGP's words."""
+
+    neighbor: str
+    family: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +83,7 @@ class FlowWithdrawn:
     key: FlowKey
 
 
-Event = SessionUp | SessionDown | Announced | Withdrawn | FlowAnnounced | FlowWithdrawn
+Event = SessionUp | SessionDown | EndOfRib | Announced | Withdrawn | FlowAnnounced | FlowWithdrawn
 
 
 def read_event(line: str) -> list[Event]:
@@ -83,6 +99,9 @@ def read_event(line: str) -> list[Event]:
         name = str(neighbor["address"]["peer"])
         if said["type"] == "state":
             return list(_state(name, neighbor))
+        if said["type"] == "update" and "eor" in neighbor["message"]:
+            end = neighbor["message"]["eor"]
+            return [EndOfRib(name, f"{end['afi']} {end['safi']}")]
         if said["type"] == "update":
             found = list(_update(name, neighbor["message"].get("update", {})))
             octets = said.get("body", "").removeprefix("0x")
@@ -96,7 +115,8 @@ def _state(name: str, neighbor: Mapping[str, Any]) -> Iterator[Event]:
     if neighbor["state"] == "up":
         yield SessionUp(name)
     elif neighbor["state"] == "down":
-        yield SessionDown(name, str(neighbor.get("reason", "")))
+        reason = str(neighbor.get("reason", ""))
+        yield SessionDown(name, reason, _HARD_RESET in reason)
 
 
 def _update(name: str, update: Mapping[str, Any]) -> Iterator[Event]:
@@ -104,11 +124,12 @@ def _update(name: str, update: Mapping[str, Any]) -> Iterator[Event]:
         yield Withdrawn(name, _key(nlri))
     attributes = update.get("attribute", {})
     targets, layer2 = _communities(attributes.get("extended-community", ()))
+    stale = _LLGR_STALE in attributes.get("community", ())
     preference = int(attributes.get("local-preference", _DEFAULT_LOCAL_PREFERENCE))
     for next_hop, nlris in update.get("announce", {}).get(_FAMILY, {}).items():
         for nlri in nlris:
             block = LabelBlock(int(nlri["base"]), int(nlri["offset"]), int(nlri["size"]))
-            route = VeRoute(_key(nlri), block, str(next_hop), targets, preference, layer2)
+            route = VeRoute(_key(nlri), block, str(next_hop), targets, preference, layer2, stale)
             yield Announced(name, route)
 
 

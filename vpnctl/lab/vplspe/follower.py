@@ -8,13 +8,13 @@ import select
 import signal
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from vpnctl.errors import UsageError
 from vpnctl.lab.vplspe.events import Event, read_event
-from vpnctl.lab.vplspe.speaker import Speaker
+from vpnctl.lab.vplspe.speaker import EXABGP, Speaker
 
 #: Octets read from ExaBGP at once.
 _READ = 1 << 20
@@ -25,11 +25,17 @@ _log = logging.getLogger("vplspe")
 
 
 class Follower(ABC):
-    """``directory``: where ExaBGP's files go; ``configuration``: see `Speaker`."""
+    """``directory``: where ExaBGP's files go; ``configuration``, ``program``: see `Speaker`."""
 
-    def __init__(self, directory: Path, configuration: Callable[[Path], str]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        configuration: Callable[[Path], str],
+        program: Sequence[str] = EXABGP,
+    ) -> None:
         self._directory = directory
         self._configuration = configuration
+        self._program = program
         self._unfinished = b""
 
     @abstractmethod
@@ -38,16 +44,20 @@ class Follower(ABC):
 
     @abstractmethod
     def forget(self) -> None:
-        """Forget all of it: there is no session any more."""
+        """There is no session any more; what does not outlive that is forgotten."""
 
     @abstractmethod
     def apply(self) -> None:
         """Do what follows from what is remembered."""
 
+    def look(self) -> None:
+        """Look whether anything's time is over; called once in a while."""
+        return
+
     def run(self, stopping: int) -> None:
         """Until the file descriptor ``stopping`` is readable.  Raises `LabError`."""
         while True:
-            speaker = Speaker(self._directory, self._configuration)
+            speaker = Speaker(self._directory, self._configuration, self._program)
             try:
                 stopped = self._listen(speaker, stopping)
             finally:
@@ -67,6 +77,7 @@ class Follower(ABC):
             ready = dict(poll.poll(_PAUSE))
             if stopping in ready:
                 return True
+            self.look()
             octets = os.read(speaker.events, _READ) if speaker.events in ready else b""
             try:
                 self._take(octets)

@@ -43,9 +43,12 @@ class _Candidate:
     pseudowire: Pseudowire
 
     @property
-    def rank(self) -> tuple[int, int, NlriKey, str]:
-        """Best first: LOCAL_PREF, then the lower next hop, RD and neighbor, so that it is total."""
+    def rank(self) -> tuple[bool, int, int, NlriKey, str]:
+        """Best first: one whose PE is there, LOCAL_PREF, then the lower next hop, RD and neighbor,
+        so that it is total.
+        """
         return (
+            self.route.long_lived_stale,
             -self.route.local_preference,
             int(self.pseudowire.peer),
             self.route.key,

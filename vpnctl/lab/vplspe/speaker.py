@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vpnctl.errors import LabError
@@ -16,6 +16,8 @@ from vpnctl.lab.vplspe.values import ENCAPSULATION_VPLS, Neighbor, PeConfig, Vpn
 #: Seconds that it has to end its sessions in order.
 _FAREWELL = 5.0
 _PR_SET_PDEATHSIG = 1
+#: ExaBGP as it is.
+EXABGP = ("exabgp", "server")
 
 
 def configuration(config: PeConfig, helper: Path) -> str:
@@ -29,6 +31,7 @@ def _neighbor(config: PeConfig, neighbor: Neighbor) -> str:
         way = f"passive true;\n  listen {neighbor.port};"
     else:
         way = f"connect {neighbor.port};"
+    restart = f" graceful-restart {config.restart_time};" if config.restart_time else ""
     blocks = "\n".join(_vpls(config, vpn) for vpn in config.vpns)
     return f"""\
 neighbor {neighbor.address} {{
@@ -38,7 +41,7 @@ neighbor {neighbor.address} {{
   peer-as {neighbor.asn};
   hold-time {config.hold_time};
   {way}
-  capability {{ route-refresh enable; }}
+  capability {{ route-refresh enable;{restart} }}
   family {{ l2vpn vpls; ipv4 flow-vpn; ipv6 flow-vpn; }}
   api {{ processes [ agent ]; neighbor-changes; receive {{ parsed; consolidate; update; }} }}
   l2vpn {{
@@ -59,15 +62,25 @@ def _vpls(config: PeConfig, vpn: VpnAtPe) -> str:
     )
 
 
+def program(config: PeConfig) -> tuple[str, ...]:
+    """ExaBGP for a PE, as `Speaker` wants it; its own has no graceful restart for our families."""
+    if config.restart_time:
+        return "vpnctl.lab.vplspe.exabgp_speaker", str(config.long_lived_time), "server"
+    return EXABGP
+
+
 class Speaker:
     """ExaBGP, running; its files are in ``directory``.
 
     ``configuration``: its configuration, given the script that it is to feed its events to.
+    ``program``: ExaBGP as a Python module, with its arguments before the configuration's.
     ``events``: a file descriptor, non-blocking, from which the lines of its API are read; it is at
     its end when ExaBGP has ended.
     """
 
-    def __init__(self, directory: Path, configuration: Callable[[Path], str]) -> None:
+    def __init__(
+        self, directory: Path, configuration: Callable[[Path], str], program: Sequence[str]
+    ) -> None:
         pipe = directory / "events"
         helper = directory / "events.sh"
         file = directory / "exabgp.conf"
@@ -81,7 +94,7 @@ class Speaker:
             self.events = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "exabgp", "server", str(file)],
+                    [sys.executable, "-m", *program, str(file)],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,

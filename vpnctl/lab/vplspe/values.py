@@ -67,6 +67,8 @@ class VpnAtPe:
 class PeConfig:
     """``address``: where sessions and pseudowires begin; ``hold_time``: seconds.
 
+    ``restart_time`` and ``long_lived_time``: seconds for which routes stay when a session is lost,
+    and for how many more after that (RFC 4724, RFC 9494), 0 for not offering that.
     ``underlay``: where next hops may lie, empty for anywhere.
     """
 
@@ -77,6 +79,8 @@ class PeConfig:
     neighbors: tuple[Neighbor, ...]
     underlay: tuple[IPv4Network, ...]
     vpns: tuple[VpnAtPe, ...]
+    restart_time: int = 0
+    long_lived_time: int = 0
 
     @property
     def filtered(self) -> tuple[Filtered, ...]:
@@ -104,7 +108,11 @@ class NlriKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class VeRoute:
-    """A VE as its PE announced it; ``next_hop`` as it was written."""
+    """A VE as its PE announced it; ``next_hop`` as it was written.
+
+    ``long_lived_stale``: the PE has been away for long, so that the route is the last choice (RFC
+    9494 section 4.3).
+    """
 
     key: NlriKey
     block: LabelBlock
@@ -112,6 +120,7 @@ class VeRoute:
     targets: frozenset[RouteTarget]
     local_preference: int
     layer2: Layer2Info | None
+    long_lived_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True, order=True)
