@@ -142,12 +142,15 @@ class Bench:
 
     def fast(self) -> None:
         """A busy guest over a link that QEMU alone could not fill."""
-        ways = [Alone.PLAIN, Alone.TLS, ()]
-        alone, encrypted, ours = asyncio.run(self._in_turn("fast", ways, Sites(), FAST, FAST_RUNS))
+        ways = [Alone.PLAIN, Alone.TLS, Alone.RELAYS, ()]
+        alone, encrypted, relayed, ours = asyncio.run(
+            self._in_turn("fast", ways, Sites(), FAST, FAST_RUNS)
+        )
         case = "busy guest, 10 Gb/s"
         for subject, found in (
             (Alone.PLAIN.value, alone),
             (Alone.TLS.value, encrypted),
+            (Alone.RELAYS.value, relayed),
             (OURS, ours),
         ):
             self._journeys(case, subject, found, "median")
@@ -158,6 +161,7 @@ class Bench:
         for other, found, mark, more in (
             (Alone.PLAIN, alone, "<= 1.05", "; QEMU's stream is in the clear, ours is not"),
             (Alone.TLS, encrypted, "", "; both encrypt"),
+            (Alone.RELAYS, relayed, "", "; both are programs beside QEMU, and encrypt"),
         ):
             self.rows.add(
                 *(f"{case}/total, ratio to {other.value}", OURS, _total(ours) / _total(found)),

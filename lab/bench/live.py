@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,7 +16,7 @@ from typing import Any
 
 from qemu.qmp import Message
 
-from lab.bench.sidecars import last_progress, make_certificates, ready, sidecar
+from lab.bench.sidecars import last_progress, make_certificates, program, ready, sidecar
 from tests.support.guest_image import kernel
 from tests.support.qemu import PATIENCE, Guest, Shape, start_guest
 from tests.support.relay import relayed
@@ -31,10 +32,11 @@ _CUT_S = 1.0
 
 
 class Alone(Enum):
-    """QEMU without any sidecar, over TCP."""
+    """QEMU without any sidecar, over TCP or through relays that do nothing."""
 
     PLAIN = "QEMU"
     TLS = "QEMU, TLS"
+    RELAYS = "two relays, TLS"
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ class Traveller:
                 "migrate-set-parameters", max_bandwidth=bandwidth, downtime_limit=_PAUSE_MS
             )
             await self._encrypt(there, way is Alone.TLS)
+            if way is Alone.RELAYS:
+                return await self._go(there, await self._relays(held, there, sites))
             if isinstance(way, Alone):
                 await there.execute("migrate-incoming", uri=f"tcp:{sites.listen}:0")
                 (where,) = (await there.execute("query-migrate"))["socket-address"]
@@ -157,6 +161,21 @@ class Traveller:
         )  # fmt: skip
         await there.set_capabilities({"return-path": True})
         return there
+
+    async def _relays(self, held: AsyncExitStack, there: Guest, sites: Sites) -> str:
+        """`lab.bench.relays` at both sites; where QEMU here migrates to."""
+        incoming, outgoing = self._directory / f"{there.name}.in", self._directory / "relayed"
+        await there.execute("migrate-incoming", uri=f"unix:{incoming}")
+        outgoing.unlink(missing_ok=True)
+        where = sites.listen
+        for role, path, within in (
+            ("there", incoming, sites.there),
+            ("here", outgoing, sites.here),
+        ):
+            words = (role, str(path), str(self._directory), where)
+            process = await program(held, *within, sys.executable, "-m", "lab.bench.relays", *words)
+            where = await ready(process)
+        return f"unix:{outgoing}"
 
     async def _destination(
         self, held: AsyncExitStack, there: Guest, sites: Sites

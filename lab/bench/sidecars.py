@@ -35,15 +35,23 @@ async def sidecar(
     ``within``: a command that runs the one behind it elsewhere.
     """
     ours, theirs = _NAMES if role == "source" else reversed(_NAMES)
-    process = await asyncio.create_subprocess_exec(
+    return await program(
+        held,
         *(*within, sys.executable, "-m", "vpnctl", "sidecar", role),
         *("--peer-name", theirs, "-o", "json", *words),
-        env=os.environ
-        | {
-            "VPNCTL_CERT": f"{directory}/{ours}.pem",
-            "VPNCTL_KEY": f"{directory}/{ours}.key",
-            "VPNCTL_CA": f"{directory}/ca.pem",
-        },
+        VPNCTL_CERT=f"{directory}/{ours}.pem",
+        VPNCTL_KEY=f"{directory}/{ours}.key",
+        VPNCTL_CA=f"{directory}/ca.pem",
+    )
+
+
+async def program(
+    held: AsyncExitStack, *words: str, **environment: str
+) -> asyncio.subprocess.Process:
+    """A program whose words are heard; killed with ``held``, if it has not ended."""
+    process = await asyncio.create_subprocess_exec(
+        *words,
+        env=os.environ | environment,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -64,5 +64,8 @@ def test_a_guest_survives_cuts_and_both_links(tmp_path: Path) -> None:
     for case in ("busy guest, 100 Mb/s, 20 ms", "busy guest, 10 Gb/s"):
         total, pause = (rows[f"{case}/{what}", "vpnctl"]["figure"] for what in ("total", "pause"))
         assert 0 < pause / 1000 < total
+    for alone in ("QEMU", "QEMU, TLS", "two relays, TLS"):
+        assert rows["busy guest, 10 Gb/s/total", alone]["figure"] > 0
+        assert rows[f"busy guest, 10 Gb/s/total, ratio to {alone}", "vpnctl"]["figure"] > 0
     assert rows["busy guest, 100 Mb/s, 20 ms/sent", "zstd-long"]["figure"] > 0
     assert {row["content"] for row in rows.values()} == {"verified"}

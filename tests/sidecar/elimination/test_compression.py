@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import zstandard
 
-from vpnctl.sidecar.elimination import Options
-from vpnctl.sidecar.elimination.compression import HEADER, Batch, Compressor, Form, is_plain
+from vpnctl.errors import SidecarProtocolError
+from vpnctl.sidecar.elimination import MAX_BATCH, Options
+from vpnctl.sidecar.elimination.compression import (
+    HEADER,
+    Batch,
+    Compressor,
+    Decompressor,
+    Form,
+    is_plain,
+)
 
 NEAR = 1 << 18
+SHORT, LONG = 1000, 600_000
+BEHIND_BLOCKS = Options(site=False)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +43,7 @@ def test_the_window_is_no_larger_than_it_has_to_be(options: Options, window: int
     assert window <= 1 << options.window_log
 
 
-@pytest.mark.parametrize("form", Form)
+@pytest.mark.parametrize("form", set(Form) - {Form.BATCH_ALONE})
 def test_what_was_compressed_is_seen_from_outside(form: Form) -> None:
     payload = Compressor(replace(Options(), site=False)).payload(Batch(form, [b"octets"]))
     assert is_plain(payload) is not form.compressed
@@ -40,3 +51,64 @@ def test_what_was_compressed_is_seen_from_outside(form: Form) -> None:
 
 def test_nothing_is_no_plain_payload() -> None:
     assert not is_plain(b"")
+
+
+def prose(size: int, seed: int) -> bytes:
+    """Octets that compress to about a third."""
+    words = np.array([b"route ", b"target", b"memory", b"page\n ", b"\0\0\1\2\3\4"])
+    drawn = np.random.default_rng(seed).choice(words, size // 6 + 1)
+    return b"".join(drawn.tolist())[:size]
+
+
+def form_of(payload: bytes) -> Form:
+    return Form(HEADER.unpack_from(payload)[0])
+
+
+def test_long_batches_stand_alone_and_short_ones_continue() -> None:
+    batches = [prose(size, seed) for seed, size in enumerate((SHORT, LONG, SHORT, LONG, SHORT))]
+    compressor = Compressor(BEHIND_BLOCKS)
+    payloads = [
+        compressor.payload(Batch(Form.BATCH_ZSTD, [octets[:50], octets[50:]])) for octets in batches
+    ]
+    alone, continued = Form.BATCH_ALONE, Form.BATCH_ZSTD
+    assert list(map(form_of, payloads)) == [continued, alone, continued, alone, continued]
+    assert not any(map(is_plain, payloads))
+    assert sum(map(len, payloads)) < sum(map(len, batches)) / 2
+    decompressor = Decompressor(BEHIND_BLOCKS)
+    found = [decompressor.batch(payload) for payload in payloads]
+    assert [bytes(*batch.parts) for batch in found] == batches
+    # One that stands alone needs none of the others.
+    (octets,) = Decompressor(BEHIND_BLOCKS).batch(payloads[3]).parts
+    assert bytes(octets) == batches[3]
+
+
+@pytest.mark.parametrize("options", [replace(BEHIND_BLOCKS, level=4), Options.zstd_long()])
+def test_where_the_window_is_wide_every_batch_continues(options: Options) -> None:
+    payload = Compressor(options).payload(Batch(Form.BATCH_ZSTD, [prose(LONG, 1)]))
+    assert form_of(payload) is Form.BATCH_ZSTD
+
+
+def frame(octets: bytes, *, tells_size: bool = True) -> bytes:
+    return zstandard.ZstdCompressor(write_content_size=tells_size).compress(octets)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "body", "told"),
+    [
+        # Small on the wire, and more memory than a batch may take.
+        (100, frame(bytes(4 * MAX_BATCH)), f"claims 100 octets and its frame {4 * MAX_BATCH}"),
+        (101, frame(bytes(100)), "claims 101 octets and its frame 100"),
+        (100, frame(bytes(100), tells_size=False), "claims 100 octets and its frame -1"),
+        (100, frame(bytes(100))[:-1], "compressed octets are damaged"),
+        (100, frame(bytes(100)) + b"\0", "compressed octets are damaged"),
+        (100, frame(bytes(100)) * 2, "compressed octets are damaged"),
+        (100, b"", "compressed octets are damaged"),
+        (100, bytes(100), "compressed octets are damaged"),
+    ],
+)
+def test_a_frame_that_is_not_what_its_payload_says_is_refused(
+    claimed: int, body: bytes, told: str
+) -> None:
+    payload = HEADER.pack(Form.BATCH_ALONE, claimed) + body
+    with pytest.raises(SidecarProtocolError, match=told):
+        Decompressor(BEHIND_BLOCKS).batch(payload)

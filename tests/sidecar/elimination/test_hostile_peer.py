@@ -206,6 +206,10 @@ def test_what_was_not_agreed_on_is_refused() -> None:
     payload = HEADER.pack(Form.BATCH, len(body)) + body
     with pytest.raises(SidecarProtocolError, match="not agreed on"):
         Decoder(Options.zstd_long()).decode(payload)
+    alone = HEADER.pack(Form.BATCH_ALONE, len(body)) + zstandard.compress(body)
+    for chosen in (PLAIN, Options.zstd_long()):
+        with pytest.raises(SidecarProtocolError, match="not agreed on"):
+            Decoder(chosen).decode(alone)
 
 
 def compressed(body: bytes) -> bytes:

@@ -15,6 +15,7 @@ from vpnctl.sidecar.elimination.pace import (
     Measure,
     Pace,
     choose,
+    promises,
 )
 
 MBIT = 1_000_000 / 8
@@ -196,3 +197,33 @@ def test_no_time_and_no_octets_teach_nothing() -> None:
     pace.carried(0, 1.0)
     pace.carried(10, 0.0)
     assert (pace.measures, pace.link) == (before, None)
+
+
+def test_an_effort_moves_no_more_than_the_far_end_was_given() -> None:
+    measures = {
+        Effort.NONE: Measure(1e9, 1.0),
+        Effort.ELIMINATE: Measure(140e6, 0.97),
+        Effort.ALL: Measure(60e6, 0.3),
+    }
+    believed = 330e6
+    assert choose(believed, measures, Effort.ALL) is Effort.NONE
+    given = {Effort.ALL: 55e6, Effort.NONE: 40e6}
+    assert choose(believed, measures, Effort.NONE, given) is Effort.ALL
+    assert choose(believed, measures, Effort.ALL, given) is Effort.ALL
+    # Nearly as many octets cannot move much more of the stream, either.
+    assert promises(believed, measures, given)[Effort.ELIMINATE] == pytest.approx(40e6 / 0.97)
+
+
+@given(
+    link=rates,
+    measures=st.fixed_dictionaries(
+        {effort: st.builds(Measure, rates, st.floats(0.001, 1.0)) for effort in Effort}
+    ),
+    given_rates=st.dictionaries(st.sampled_from(Effort), rates),
+)
+def test_what_was_given_bounds_what_is_promised(
+    link: float, measures: dict[Effort, Measure], given_rates: dict[Effort, float]
+) -> None:
+    free, bound = promises(link, measures, {}), promises(link, measures, given_rates)
+    assert all(bound[effort] <= free[effort] for effort in Effort)
+    assert all(bound[effort] <= rate for effort, rate in given_rates.items())

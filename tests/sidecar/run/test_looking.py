@@ -35,6 +35,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.rates: list[int | None] = []
+        self.far: list[bool] = []
         self.mode = 0
 
     def progress(self) -> Progress:
@@ -42,6 +43,9 @@ class Recorder:
 
     def set_rate(self, bits_per_s: int | None) -> None:
         self.rates.append(bits_per_s)
+
+    def pause_is_far(self, far: bool) -> None:
+        self.far.append(far)
 
 
 def answers(path: Path, *requests: dict[str, Any]) -> tuple[list[Any], Recorder]:
@@ -76,6 +80,13 @@ def test_a_limit_is_set_and_lifted(tmp_path: Path) -> None:
     assert sidecar.rates == [100_000_000, None]
 
 
+def test_it_is_told_how_far_the_pause_is(tmp_path: Path) -> None:
+    _, sidecar = answers(
+        tmp_path / "c", {"command": "pause", "far": True}, {"command": "pause", "far": False}
+    )
+    assert sidecar.far == [True, False]
+
+
 @pytest.mark.parametrize(
     "request_",
     [
@@ -85,6 +96,8 @@ def test_a_limit_is_set_and_lifted(tmp_path: Path) -> None:
         {"command": "limit", "rate": "fast"},
         {"command": "limit", "rate": True},
         {"command": "limit", "rate": -5},
+        {"command": "pause"},
+        {"command": "pause", "far": 1},
         {},
     ],
 )
@@ -93,6 +106,7 @@ def test_a_senseless_request_is_refused(tmp_path: Path, request_: dict[str, Any]
     assert isinstance(answer, UsageError)
     assert answer.hint
     assert sidecar.rates == []
+    assert sidecar.far == []
 
 
 @pytest.mark.parametrize("octets", [b"nonsense\n", b"[" * 4000 + b"\n", b"\xff\n", b"x" * 100_000])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpnctl.errors import SidecarProtocolError
-from vpnctl.sidecar.run.under_way import LEAST, SLACK_S, UnderWay
+from vpnctl.sidecar.run.under_way import FAR_MOST, LEAST, SLACK_S, UnderWay
 
 _PIECE = 64 * 1024
 _STEP_S = 0.001
@@ -20,7 +20,7 @@ def travel(under_way: UnderWay, rate: float, way_s: float, seconds: float, begin
     now, free, given = begin, begin, under_way.given
     last = 0.0
     while now < begin + seconds:
-        while under_way.has_room:
+        while under_way.has_room(now):
             under_way.take(_PIECE, now)
             free = max(free, now + way_s) + _PIECE / rate
             waiting.append((under_way.taken, free))
@@ -41,6 +41,29 @@ def test_a_link_is_kept_busy_and_a_pause_short(rate: float, way_s: float) -> Non
     last = travel(under_way, rate, way_s, 3.0, 0.0)
     assert under_way.given >= 0.9 * rate * (3.0 - 2 * way_s - 0.3)
     assert last <= way_s + LEAST / rate + 2 * SLACK_S
+
+
+@pytest.mark.parametrize("slow_s", [0.1, 0.2])
+def test_a_busy_site_is_kept_busy_while_the_pause_is_far(slow_s: float) -> None:
+    """What takes long in a busy site takes no longer when more is under way."""
+    near, far = UnderWay(), UnderWay()
+    far.far = True
+    for under_way in (near, far):
+        # One piece was quick, and since then all wait for processors.
+        under_way.take(_PIECE, 0.0)
+        under_way.give(_PIECE, 0.03)
+        last = travel(under_way, 100e6, 0.03 + slow_s, 4.0, 1.0)
+        assert last <= 0.03 + slow_s + FAR_MOST / 100e6
+    assert far.given >= 0.7 * 100e6 * 4.0
+    assert far.given >= 1.5 * near.given
+
+
+def test_little_is_under_way_soon_after_the_pause_has_become_near() -> None:
+    under_way = UnderWay()
+    under_way.far = True
+    assert travel(under_way, 50e6, 0.02, 2.0, 0.0) > 2 * SLACK_S
+    under_way.far = False
+    assert travel(under_way, 50e6, 0.02, 2.0, 10.0) <= 0.02 + LEAST / 50e6 + 2 * SLACK_S
 
 
 def test_an_other_site_that_becomes_slow_gets_less() -> None:

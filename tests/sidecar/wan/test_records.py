@@ -82,7 +82,7 @@ def test_an_unknown_kind_is_refused() -> None:
     [
         (b"SSH-2.0-OpenSSH_9.2", "no sidecar"),
         (b"GET / HTTP/1.1\r\n", "no sidecar"),
-        (PREFACE[:-1] + b"\x02", "speaks version 2 of the sidecars' protocol, this is 1"),
+        (PREFACE[:-1] + b"\x01", "speaks version 1 of the sidecars' protocol, this is 2"),
     ],
 )
 def test_something_else_that_answers_is_told_apart(octets: bytes, said: str) -> None:

@@ -21,6 +21,8 @@ class Sidecar(Protocol):
 
     def set_rate(self, bits_per_s: int | None) -> None: ...
 
+    def pause_is_far(self, far: bool) -> None: ...
+
 
 def run_until_ended(running: Coroutine[Any, Any, None]) -> None:
     """Run a whole sidecar; on uvloop, which takes less of the processor than asyncio's own."""

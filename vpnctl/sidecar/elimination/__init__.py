@@ -2,7 +2,7 @@
 
 ::
 
-    events --> delta --> site --> content --> columns --> one zstd context --> payloads
+    events --> delta --> site --> content --> columns --> zstd --> payloads
                page      blocks   blocks of   like things
                went      on disk  pages that  beside each
                before    at both  went        other

@@ -120,7 +120,8 @@ def unpack(body: bytes | bytearray | memoryview, epoch: int) -> Columns:
 def steps_of(addresses: U64) -> tuple[U8, U64]:
     """Columns ``steps`` and ``far`` of the addresses of all records; multiples of 4096."""
     pages = addresses >> np.uint64(12)
-    strides = np.diff(pages, prepend=np.uint64(0))
+    strides = pages.copy()
+    strides[1:] -= pages[:-1]
     near = (strides >= 1) & (strides <= 255)
     return np.where(near, strides, 0).astype(np.uint8), addresses[~near]
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from vpnctl.errors import SidecarProtocolError
 from vpnctl.sidecar.elimination import kernel
+from vpnctl.sidecar.elimination.allocation import keep_freed_memory
 from vpnctl.sidecar.elimination.batch import (
     MAX_EVENTS,
     U8,
@@ -35,6 +36,7 @@ class Decoder:
     """
 
     def __init__(self, options: Options, site: SiteView | None = None) -> None:
+        keep_freed_memory()
         self.options = options
         self.statistics = Statistics()
         self._decompressor = Decompressor(options)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vpnctl.sidecar.elimination import kernel
+from vpnctl.sidecar.elimination.allocation import keep_freed_memory
 from vpnctl.sidecar.elimination.batch import (
     MAX_EVENTS,
     U8,
@@ -53,6 +54,7 @@ class Encoder:
     """
 
     def __init__(self, options: Options, site: SiteView | None = None) -> None:
+        keep_freed_memory()
         self.options = options
         self.effort = Effort.ALL
         self.statistics = Statistics()

@@ -28,7 +28,7 @@ class Options:
     per page.
     ``cache_size``: octets of pages remembered for both, in their last version, first in first out.
     ``site``: the same against the blocks that both sites keep on disk from earlier migrations.
-    ``compress``: one zstd context over everything, of ``level`` (see `Compressor`) and a window of
+    ``compress``: zstd over everything, of ``level`` (see `Compressor`) and a window of
     ``2 ** window_log`` octets at most.
 
     Raises `UsageError` for a value out of range, all of them at once.

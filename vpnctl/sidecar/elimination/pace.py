@@ -5,14 +5,20 @@ stream in a second, and by the link, which carries so many octets in a second, e
 for several of the stream.  The better effort is the one whose lower bound is higher.  On a slow
 link that is everything; on a link faster than the processor it is nothing at all.
 
+Both bounds are promises.  What the far end was given in a second while an effort was made bounds it
+as well: its processor may be the one that is short, or be the same one.  So an effort that keeps
+fewer octets off the link has to prove that the stream moves faster for it.
+
 Nothing here has a clock: who measures passes times in.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from types import MappingProxyType
 
 
 class Effort(IntEnum):
@@ -48,8 +54,7 @@ BELIEFS: Mapping[Effort, Measure] = {
 #: More effort is made where it costs at most this part of the throughput,
 PREFERENCE = 0.05
 #: or so much of it for each part of the octets that it keeps off the link: others use that as well,
-#: what is remembered at both sites makes a way back short, and what less effort promises is a bound
-#: that the other site's processor may not let it reach.
+#: and what is remembered at both sites makes a way back short.
 SPARING = 0.6
 #: Another effort must promise this much more than the present one.
 INERTIA = 0.10
@@ -72,13 +77,38 @@ TRY_EVERY = (16 << 20, 256 << 20)
 TRY_EVERY_S = 4.0
 
 
-def choose(link: float, measures: Mapping[Effort, Measure], present: Effort) -> Effort:
-    """The effort that moves most of the stream over ``link`` octets a second.
+def promises(
+    link: float, measures: Mapping[Effort, Measure], given: Mapping[Effort, float]
+) -> dict[Effort, float]:
+    """Octets of the stream a second that each effort can move over ``link`` octets a second.
+
+    ``given``: what the far end was given in a second, of efforts of which that is known.  Where a
+    processor was short then, more effort does not move more; where the link was, at most by what it
+    keeps off it.
+    """
+    moved = {}
+    for effort, measure in measures.items():
+        seen = [
+            given[less] * max(measures[less].ratio / measure.ratio, 1.0)
+            for less in given
+            if less <= effort
+        ]
+        moved[effort] = min(measure.throughput(link), *seen, math.inf)
+    return moved
+
+
+def choose(
+    link: float,
+    measures: Mapping[Effort, Measure],
+    present: Effort,
+    given: Mapping[Effort, float] = MappingProxyType({}),
+) -> Effort:
+    """The effort that moves most of the stream, see `promises`.
 
     Efforts that cost no more than `PREFERENCE` or `SPARING` allow are equal to the best, and the
     greatest of them is taken; the present one stays unless the other is better by `INERTIA`.
     """
-    moved = {effort: measure.throughput(link) for effort, measure in measures.items()}
+    moved = promises(link, measures, given)
     best = max(moved, key=moved.__getitem__)
 
     def allowed(effort: Effort) -> float:
@@ -112,6 +142,8 @@ class Pace:
         # Whether that was measured, or is what a link was believed to be that held nothing up.
         self._measured = False
         self.present = Effort.ALL
+        #: Octets of the stream a second that the far end was given of each effort, where known.
+        self.given: Mapping[Effort, float] = {}
         #: Octets of the stream since each effort was last made.
         self._idle = dict.fromkeys(Effort, 0)
 
@@ -166,12 +198,13 @@ class Pace:
         if self.link is None:
             return self.present
         measures = self.measures
-        self.present = choose(self.link, measures, self.present)
-        moved = {effort: measure.throughput(self.link) for effort, measure in measures.items()}
+        self.present = choose(self.link, measures, self.present, self.given)
+        moved = promises(self.link, measures, self.given)
         now, (earliest, latest) = moved[self.present], TRY_EVERY
-        held_up_by_link = now < measures[self.present].speed
+        # Or by the far end.
+        held_up = now < measures[self.present].speed
         for effort, idle in self._idle.items():
-            if effort < self.present and held_up_by_link:
+            if effort < self.present and held_up:
                 # Less effort would send more: there is nothing to find out.
                 continue
             # A trial takes as long as so many octets more take with the present effort.

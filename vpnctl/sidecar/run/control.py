@@ -5,8 +5,10 @@ One JSON object per line and direction::
     {"command": "status"}                      {"progress": {...}}
     {"command": "limit", "rate": 100000000}    {"progress": {...}}
     {"command": "limit", "rate": null}         {"error": "...", "hint": "..."}
+    {"command": "pause", "far": true}          {"progress": {...}}
 
-``rate`` is in bits per second, null for no limit.
+``rate`` is in bits per second, null for no limit.  ``far``: the guest is not paused for a while, so
+that more may be under way; false, as at the beginning: it may be paused at any time.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ class Sidecar(Protocol):
     def progress(self) -> Progress: ...
 
     def set_rate(self, bits_per_s: int | None) -> None: ...
+
+    def pause_is_far(self, far: bool) -> None: ...
 
 
 @contextlib.asynccontextmanager
@@ -104,6 +108,8 @@ def _answer(sidecar: Sidecar, line: bytes) -> dict[str, Any]:
                 pass
             case {"command": "limit", "rate": rate}:
                 sidecar.set_rate(check_rate(rate))
+            case {"command": "pause", "far": bool(far)}:
+                sidecar.pause_is_far(far)
             case _:
                 raise UsageError("the request is not known", hint="see vpnctl sidecar --help")
     except (ValueError, RecursionError):

@@ -91,6 +91,9 @@ class DestinationSidecar:
         """Limit what is sent from now on: the return path, a few octets."""
         self._lifeline.set_rate(None if bits_per_s is None else bits_per_s / 8)
 
+    def pause_is_far(self, far: bool) -> None:
+        """It is the source that bounds what is under way."""
+
     async def run(self, ready: Callable[[Address], None] = lambda _: None) -> None:
         """Take in one guest; ``ready`` is called with where the source may connect to.
 

@@ -31,6 +31,11 @@ class Intake:
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
 
+    def pause_is_far(self, far: bool) -> None:
+        """While it is, more may be under way."""
+        self._under_way.far = far
+        self._emptied.set()
+
     @property
     def octets(self) -> int:
         """Octets that QEMU wrote."""
@@ -50,7 +55,7 @@ class Intake:
                 self._parts.append(octets)
                 self.held += len(octets)
                 self._filled.set()
-                while self.held >= self.ahead or not self._under_way.has_room:
+                while self.held >= self.ahead or not self._has_room:
                     self._emptied.clear()
                     await self._wait()
         except ConnectionError:
@@ -60,8 +65,12 @@ class Intake:
             self.ended = True
             self._filled.set()
 
+    @property
+    def _has_room(self) -> bool:
+        return self._under_way.has_room(time.monotonic())
+
     async def _wait(self) -> None:
-        full, begun = not self._under_way.has_room, time.monotonic()
+        full, begun = not self._has_room, time.monotonic()
         await self._emptied.wait()
         if full:
             self.waited_s += time.monotonic() - begun

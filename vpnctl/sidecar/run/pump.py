@@ -27,8 +27,8 @@ class Pump:
         self._intake = intake
         self._encoding = encoding
         self._lifeline = lifeline
-        #: Seconds in which the destination had nothing to do, as it says.
-        self.starved_s = 0.0
+        # Seconds in which the destination had nothing to do, as it says.
+        self._starved_s = 0.0
         self._looks = Looks(time.monotonic())
         self._steering = Steering(adaptive)
         self._pieces = Pieces()
@@ -58,7 +58,7 @@ class Pump:
                 await self._intake.filled()
             octets = self._intake.take()
             if octets:
-                effort = self._steer()
+                effort = self._steer(len(octets))
                 light = encoding.is_light(octets, effort)
                 work = await done_by(pool, light, encoding.eliminate, octets, effort)
                 await self._compressing.put(work)
@@ -70,19 +70,24 @@ class Pump:
                 work = await done_by(pool, not encoding.holds_much, encoding.flush)
                 await self._compressing.put(work)
 
-    def _steer(self) -> Effort:
+    def given(self, octets: int, starved_s: float) -> None:
+        """What the destination says: see `Given`."""
+        self._intake.given(octets)
+        self._steering.given(octets, time.monotonic())
+        self._starved_s = starved_s
+
+    def _steer(self, octets: int) -> Effort:
         carried, held_s = self._lifeline.carried
         # What may be under way is little, so the link need not refuse anything to be what holds
         # the stream up.
         held_s += self._intake.waited_s
-        look = self._looks.look(
-            self._intake.octets, carried, held_s, self.starved_s, time.monotonic()
-        )
+        now = time.monotonic()
+        look = self._looks.look(self._intake.octets, carried, held_s, self._starved_s, now)
         if look is not None:
             self._pieces.seen(look)
-            self._steering.seen(look)
+            self._steering.seen(look, now)
             self._intake.ahead = self._pieces.size
-        return self._steering.effort()
+        return self._steering.effort(octets)
 
     async def _idle(self) -> None:
         await self._compressing.emptied()

@@ -71,6 +71,7 @@ class SourceSidecar:
             notice,
         )
         self._intake: Intake | None = None
+        self._pause_is_far = False
         self._began: float | None = None
         self._source_left_first = True
         # Octets that QEMU has still to send, as its monitor says.
@@ -104,6 +105,12 @@ class SourceSidecar:
     def set_rate(self, bits_per_s: int | None) -> None:
         """Limit what is sent from now on."""
         self._lifeline.set_rate(None if bits_per_s is None else bits_per_s / 8)
+
+    def pause_is_far(self, far: bool) -> None:
+        """Whether the guest will be paused much later, and not soon."""
+        self._pause_is_far = far
+        if self._intake is not None:
+            self._intake.pause_is_far(far)
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Move one guest; ``ready`` is called when its QEMU may begin.
@@ -151,6 +158,7 @@ class SourceSidecar:
     async def _move(self, qemu: socket.socket) -> Outcome:
         """Both directions, until the destination tells what became of the guest."""
         self._intake = intake = Intake(qemu, SMALLEST_PIECE)
+        intake.pause_is_far(self._pause_is_far)
         assert self._encoding is not None
         pump = Pump(intake, self._encoding, self._lifeline, self.settings.adaptive)
         pumping = asyncio.create_task(pump.run())
@@ -193,8 +201,7 @@ class SourceSidecar:
                         # QEMU has closed: `Pump` sees it, too, and what is told ends it.
                         continue
                 case Given(octets, starved_us):
-                    intake.given(octets)
-                    pump.starved_s = starved_us / 1e6
+                    pump.given(octets, starved_us / 1e6)
                 case ReturnEnd():
                     self._source_left_first = intake.ended
                     half_close(qemu)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from vpnctl.sidecar.elimination import Effort, Pace
 from vpnctl.sidecar.run.encoding import Encoded
+from vpnctl.sidecar.run.yields import Yields
 
 #: Seconds between two looks at the link.
 _LOOK_S = 0.25
@@ -94,6 +95,7 @@ class Steering:
 
     def __init__(self, adaptive: bool) -> None:
         self._pace = Pace() if adaptive else None
+        self._yields = Yields()
 
     def encoded(self, encoded: Encoded) -> None:
         """A piece of work is done."""
@@ -103,15 +105,25 @@ class Steering:
             eliminated = sum(batch.size for batch in work.batches)
             self._pace.worked(work.effort, work.stream, eliminated, encoded.wire, slowest)
 
-    def seen(self, look: Look) -> None:
+    def given(self, octets: int, now: float) -> None:
+        """The other QEMU was given so many octets of the stream in all."""
+        if self._pace is not None:
+            self._yields.given(octets, now)
+
+    def seen(self, look: Look, now: float) -> None:
         """Some time has gone by."""
         if self._pace is None:
             return
+        self._pace.given = self._yields.rates(now)
         if look.link_limits:
             self._pace.carried(look.carried, look.held_s)
         elif look.carried >= _TELLING:
             self._pace.unhindered(look.carried, max(look.held_s, look.elapsed / _AT_MOST))
 
-    def effort(self) -> Effort:
-        """What to do with the next octets."""
-        return Effort.ALL if self._pace is None else self._pace.next()
+    def effort(self, octets: int) -> Effort:
+        """What to do with the next ``octets``."""
+        if self._pace is None:
+            return Effort.ALL
+        effort = self._pace.next()
+        self._yields.made(octets, effort)
+        return effort

@@ -14,6 +14,9 @@ from vpnctl.errors import SidecarProtocolError
 
 #: Seconds that octets may be under way beyond what the quickest ones were.
 SLACK_S = 0.06
+#: The same while the pause is far: up to so many octets they may be under way whatever the rate is,
+#: as it may be low because little may be under way.
+FAR_SLACK_S, FAR_MOST = 0.5, 16 * 1024 * 1024
 #: So few octets keep all steps at both ends busy.
 LEAST = 2 * 1024 * 1024
 #: The rate is the highest of so many spans of so many seconds in which something was under way: a
@@ -31,6 +34,8 @@ class UnderWay:
         self.given = 0
         #: Octets that may be under way.
         self.most = 4 * LEAST
+        #: Whether the guest's pause is far, so that nobody waits for what is under way.
+        self.far = False
         # Where the stream stood, and when.
         self._marks: deque[tuple[int, float]] = deque()
         self._quickest: float | None = None
@@ -39,10 +44,15 @@ class UnderWay:
         self._since: float | None = None
         self._from = 0
 
-    @property
-    def has_room(self) -> bool:
+    def has_room(self, now: float) -> bool:
         """Whether more may be taken from QEMU."""
-        return self.taken - self.given < self.most
+        under_way = self.taken - self.given
+        if under_way < self.most:
+            return True
+        # Before anything has arrived, nobody knows how quickly it can.
+        if not self.far or self._quickest is None or under_way >= FAR_MOST:
+            return False
+        return now - self._marks[0][1] < self._quickest + FAR_SLACK_S
 
     def take(self, octets: int, now: float) -> None:
         """``octets`` more were taken from QEMU."""

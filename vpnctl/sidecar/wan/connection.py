@@ -17,7 +17,7 @@ from vpnctl.sidecar.wan.transfer import Transfer
 
 #: An acknowledgement is sent when so many octets have arrived since the last one; a window is
 #: many times as large.
-ACK_EVERY = 256 * 1024
+ACK_EVERY = 1024 * 1024
 
 
 class State(Enum):

@@ -20,7 +20,7 @@ import xxhash
 
 from vpnctl.errors import SidecarProtocolError
 
-VERSION = 1
+VERSION = 2
 #: What a connection begins with, in each direction, before any record.
 PREFACE = b"vpnside" + bytes([VERSION])
 

@@ -151,11 +151,23 @@ static buckets_t buckets_of(uint64_t print, uint64_t count)
     return (buckets_t){((mixed & 0xffffffffu) * count) >> 32, (((mixed * mix) >> 32) * count) >> 32};
 }
 
+/* Tables are larger than a processor's caches, and prints lead anywhere in them: what a print a
+ * little further on will look at is asked for beforehand, the slots' prints half as far ahead. */
+#define AHEAD 16
+
+static void fetch_buckets(const uint32_t *first, const uint32_t *second, buckets_t place)
+{
+    __builtin_prefetch(first + place.first);
+    __builtin_prefetch(second + place.second);
+}
+
 /* `before` has room for `count` numbers. */
 void index_put(uint32_t *first, uint32_t *second, uint64_t buckets, uint64_t *kept,
                const uint64_t *prints, const int64_t *slots, int64_t count, uint32_t *before)
 {
     for (int64_t i = 0; i < count; i++) {
+        if (i + AHEAD < count)
+            fetch_buckets(first, second, buckets_of(prints[i + AHEAD], buckets));
         kept[slots[i]] = prints[i];
         before[i] = first[buckets_of(prints[i], buckets).first];
     }
@@ -167,6 +179,8 @@ void index_put(uint32_t *first, uint32_t *second, uint64_t buckets, uint64_t *ke
             second[place.second] = (uint32_t)(slots[i] + 1);
     }
     for (int64_t i = 0; i < count; i++) {
+        if (i + AHEAD < count && before[i + AHEAD])
+            __builtin_prefetch(kept + before[i + AHEAD] - 1);
         if (!before[i])
             continue;
         uint64_t moved = kept[before[i] - 1];
@@ -175,10 +189,6 @@ void index_put(uint32_t *first, uint32_t *second, uint64_t buckets, uint64_t *ke
             second[place.second] = before[i];
     }
 }
-
-/* Tables are larger than a processor's caches, and prints lead anywhere in them: what a print a
- * little further on will look at is asked for beforehand, the slots' prints half as far ahead. */
-#define AHEAD 16
 
 static void fetch_print(const uint32_t *table, uint64_t bucket, const uint64_t *kept)
 {
@@ -190,11 +200,8 @@ void index_find(const uint32_t *first, const uint32_t *second, uint64_t buckets,
                 const uint64_t *kept, const uint64_t *prints, int64_t count, int64_t *out)
 {
     for (int64_t i = 0; i < count; i++) {
-        if (i + AHEAD < count) {
-            buckets_t far = buckets_of(prints[i + AHEAD], buckets);
-            __builtin_prefetch(first + far.first);
-            __builtin_prefetch(second + far.second);
-        }
+        if (i + AHEAD < count)
+            fetch_buckets(first, second, buckets_of(prints[i + AHEAD], buckets));
         if (i + AHEAD / 2 < count) {
             buckets_t near = buckets_of(prints[i + AHEAD / 2], buckets);
             fetch_print(first, near.first, kept);

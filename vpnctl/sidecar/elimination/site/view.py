@@ -140,6 +140,8 @@ class SiteIndex:
         self, blocks: NDArray[np.uint8], prints: NDArray[np.uint64], wanted: NDArray[np.bool_]
     ) -> NDArray[np.int64]:
         """The number of the very content of each wanted block, or -1; shape ``(n,)``."""
+        if not self._view.count:
+            return np.full(len(prints), -1, np.int64)
         numbers = self._index.find(prints)
         numbers[~wanted] = -1
         rows = np.flatnonzero(numbers >= 0)
