@@ -1,6 +1,7 @@
 """Two hundred faults while a guest moves: ``results/migrate_faults.json``.
 
 ``python -m lab.bench.migrate_faults [--count N] [--out FILE]``; takes root, nftables and QEMU.
+``--only WORDS --times N`` goes through some of them again and again, and writes nothing.
 
 A guest with a disk writer and a client goes to and fro between two agents while agents, sidecars
 and QEMUs are killed, the link is cut and moves are cancelled, at the moments of
@@ -25,7 +26,7 @@ from pathlib import Path
 
 from lab.bench.rows import RESULTS, Row, commit, grid, missing, number, write
 from lab.bench.sidecars import make_certificates
-from tests.migration.faults.matrix import COUNT, Fault, matrix
+from tests.migration.faults.matrix import COUNT, Fault, matrix, named
 from tests.migration.faults.rig import Rig, rigged
 from tests.support.guest_image import MissingError, build_image
 from vpnctl.cli.lab.signals import end_in_order
@@ -50,10 +51,10 @@ async def go_through(rig: Rig, faults: Sequence[Fault], wrong: list[str]) -> int
     return len(faults)
 
 
-def measure(count: int) -> list[Row]:
-    """As many faults of the matrix as that."""
+def measure(faults: Sequence[Fault]) -> list[Row]:
+    """These, one after the other."""
     wrong: list[str] = []
-    faults, done, happened = matrix(count), 0, 0
+    done, happened = 0, 0
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vpnctl-bench-") as name:
         directory = Path(name)
@@ -85,14 +86,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lab.bench.migrate_faults", description=__doc__)
     parser.add_argument("--count", type=int, default=COUNT, help="faults (default: all of them)")
     parser.add_argument("--out", type=Path, help="write the rows here (default: results/)")
+    parser.add_argument("--only", metavar="WORDS", help="faults with these words in their line")
+    parser.add_argument("--times", type=int, default=1, help="how often, with --only (default: 1)")
     options = parser.parse_args(arguments)
+    faults = matrix(options.count) if options.only is None else named(options.only) * options.times
+    if not faults:
+        parser.error("there are no such faults; see tests/migration/faults/matrix.py")
     if os.geteuid() != 0 or shutil.which("nft") is None:
         print("error: this takes root, and nftables", file=sys.stderr)
         return 2
     end_in_order()
     began_at = commit()
     try:
-        rows = measure(options.count)
+        rows = measure(faults)
     except MissingError as missed:
         print(f"error: {missed}", file=sys.stderr)
         return 2
@@ -100,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted; nothing was written", file=sys.stderr)
         return 130
     command = shlex.join(["python", "-m", "lab.bench.migrate_faults", *(arguments or sys.argv[1:])])
-    if options.out or options.count == COUNT:
+    if options.only is None and (options.out or options.count == COUNT):
         write(options.out or RESULTS / "migrate_faults.json", rows, command, began_at)
     print(
         grid(

@@ -62,6 +62,7 @@ def test_a_machine_that_may_move() -> None:
         ({"busy": "web1-1"}, {}, "leftover jobs"),
         ({"refusals": (("vfio", "its state has no length", "unplug it"),)}, {}, "what can pass"),
         ({}, {"machines": (_NAMESAKE,)}, "name"),
+        ({}, {"driver": "libvirt"}, "driver"),
         ({}, {"machine_types": ("pc-q35-6.0",)}, "machine type"),
         ({}, {"cpus": ("pentium",)}, "CPU model"),
         ({"definition": _DEFINITION.model_copy(update={"cpu": "host"})}, {}, "CPU model"),

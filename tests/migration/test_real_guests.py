@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 
 import pytest
 
-from tests.migration.world import World, kill, moved
+from tests.migration.world import World, guests_below, kill, moved
 from tests.support.qemu import Shape
 from vpnctl.errors import NotFoundError, PrecheckError, UsageError
 from vpnctl.migration.agent.messages import MigrateRequest, MigrationView
@@ -21,6 +23,16 @@ async def _phase(world: World, view: MigrationView, *wanted: str) -> None:
             if one.phase in wanted:
                 return
             assert not one.ended, one
+
+
+def _niceness(world: World) -> dict[str, int]:
+    """How nice each sidecar is; see nice(1)."""
+    found = {}
+    for process in guests_below(world.directory):
+        words = Path(f"/proc/{process}/cmdline").read_text().split("\0")
+        if "sidecar" in words:
+            found[words[words.index("sidecar") + 1]] = os.getpriority(os.PRIO_PROCESS, process)
+    return found
 
 
 def test_a_guest_moves_and_comes_back(world: World) -> None:
@@ -64,6 +76,8 @@ def test_an_operator_holds_limits_and_cancels(world: World) -> None:
                 await coordinator.find("web1")
             view = await coordinator.start("web1", "b", rate=10_000_000)
             await _phase(world, view, "memory")
+            nice = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+            assert _niceness(world) == {"source": nice, "destination": nice}
             with pytest.raises(UsageError, match="moving already"):
                 await coordinator._agents["a"].post(
                     "migrations",

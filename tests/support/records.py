@@ -56,9 +56,16 @@ def check_complete(records: Mapping[int, Record], slots: int, written: int) -> N
             raise RecordError(f"record {number} is missing, {highest} is there")
 
 
-def check_not_again(records: Mapping[int, Record], boots: Collection[int], written: int) -> None:
-    """Raise `RecordError` if a boot that is not among ``boots`` wrote a record up to ``written``:
-    a guest goes on after the last one that it finds, so that one had been lost."""
+def check_kept(
+    records: Mapping[int, Record], slots: int, boots: Collection[int], written: int
+) -> None:
+    """Raise `RecordError` unless a guest that was started again found every record up to
+    ``written``.
+
+    ``boots``: nonces of all boots before.  A guest goes on after the last record that it finds, so
+    one up to ``written`` that another boot wrote had been lost.
+    """
+    check_complete(records, slots, written)
     again = [one.number for one in records.values() if one.nonce not in boots]
     if again and min(again) <= written:
         raise RecordError(f"record {min(again)} was written, lost, and written again")

@@ -98,6 +98,11 @@ class Visitor:
         goal = self.written() + more
         self._wait(lambda: self.written() >= goal, f"{more} more records")
 
+    def boot(self) -> int:
+        """The nonce of the boot that the beacon tells of."""
+        self._wait(lambda: bool(self.heard(BEACON)), "a beacon")
+        return self.heard(BEACON)[-1].behind
+
     def doubles(self) -> int:
         """Beacons that were heard twice: a guest that runs once sends each number once."""
         seen = [(one.behind, one.number) for one in self.heard(BEACON)]

@@ -5,6 +5,7 @@
     definition      what a machine is: YAML to a checked value; pure
     commit          who may run it: two state machines, one per site; pure
     smartstop       when to pause it: from QEMU's counters; pure
+    approach        whether that is still far: from how quickly a pass goes; pure
     prechecks       may it move there at all: facts of two sites to remedies; pure
     ledger          what a site has promised, on disk before anything acts on it
     hypervisor/     the drivers: start a machine, attach to one, ask it, move it

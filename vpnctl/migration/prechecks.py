@@ -35,6 +35,7 @@ def check(
     """
     found = [
         *_state(machine, source, target),
+        *_driver(source, target),
         *_processor(machine, target),
         *_room(machine, target),
         *_files(machine, target),
@@ -63,6 +64,17 @@ def _state(machine: MachineFacts, source: SiteFacts, target: SiteFacts) -> Itera
             "name",
             f"{target.site} has a machine {name} of its own",
             f"stop or rename one of them: 'vpnctl agent stop {name}'",
+        )
+
+
+def _driver(source: SiteFacts, target: SiteFacts) -> Iterator[Failure]:
+    if source.driver != target.driver:
+        # libvirt gives a machine's devices other places, which its memory would not fit.
+        yield Failure(
+            "driver",
+            f"machines are started by {source.driver} at {source.site}, by {target.driver} at"
+            f" {target.site}",
+            "start both agents with --libvirt, or both without",
         )
 
 

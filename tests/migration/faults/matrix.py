@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import product
 
@@ -53,34 +53,54 @@ STEPS = tuple(
         ("before", "after"),
     )
 )
+#: Those of a move that the operator cancels.
+STEPS_OF_CANCELLED = tuple(
+    f"departing:kept:{action}:{when}"
+    for action, when in product(("record", "send cancel", "run"), ("before", "after"))
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """``step``: an agent's own, else ``victim`` at ``moment`` and ``delay_s`` later."""
+    """``step``: an agent's own, else ``victim`` at ``moment`` and ``delay_s`` later; ``host``: with
+    the agent dies everything that it has started."""
 
     victim: Victim
     moment: str
     delay_s: float = 0.0
     step: str = ""
+    host: bool = False
 
     def __str__(self) -> str:
         if self.step:
-            return f"agent dies: {self.step}"
-        return f"{self.victim}, {self.delay_s * 1000:.0f} ms after '{self.moment}'"
+            return f"{'host' if self.host else 'agent'} dies: {self.step}"
+        who = self.victim.replace("agent", "host") if self.host else self.victim
+        return f"{who}, {self.delay_s * 1000:.0f} ms after '{self.moment}'"
+
+
+def _at(step: str, host: bool = False) -> Fault:
+    departing = step.startswith("departing")
+    return Fault(Victim.AGENT_HERE if departing else Victim.AGENT_THERE, "", 0, step, host)
+
+
+def _timed() -> list[Fault]:
+    return [Fault(*one) for one in product(Victim, MOMENTS, DELAYS_S)]
+
+
+def named(words: str) -> tuple[Fault, ...]:
+    """Every fault there is with these words in what it is called, also those that are not in the
+    matrix: a host that dies, and steps of a move that is cancelled."""
+    steps = [_at(*one) for one in product((*STEPS, *STEPS_OF_CANCELLED), (False, True))]
+    timed = _timed()
+    hosts = [replace(one, host=True) for one in timed if "agent" in one.victim]
+    return tuple(fault for fault in (*steps, *timed, *hosts) if words in str(fault))
 
 
 def matrix(count: int = COUNT) -> tuple[Fault, ...]:
     """So many faults in a mixed order: every step of the protocol twice, and of the others as many
     as there is room for.  A small ``count`` gives each victim before any twice, and some steps."""
     dice = random.Random(SEED)
-    steps = [
-        Fault(
-            Victim.AGENT_HERE if step.startswith("departing") else Victim.AGENT_THERE, "", 0, step
-        )
-        for step in STEPS
-    ]
-    timed = [Fault(*one) for one in product(Victim, MOMENTS, DELAYS_S)]
+    steps, timed = [_at(step) for step in STEPS], _timed()
     dice.shuffle(timed)
     if count < COUNT:
         dice.shuffle(steps)

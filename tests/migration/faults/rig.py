@@ -17,7 +17,7 @@ import yaml
 from pyroute2 import netns
 
 from lab.moving.machines import BRIDGE, SLOTS, Guest
-from tests.migration.faults.matrix import Fault, Victim
+from tests.migration.faults.matrix import STEPS_OF_CANCELLED, Fault, Victim
 from tests.migration.world import World, guests_below
 from tests.support.namespaces import add_address, namespaces
 from tests.support.qemu import Shape
@@ -25,8 +25,8 @@ from tests.support.records import (
     Record,
     RecordError,
     check_complete,
+    check_kept,
     check_left_behind,
-    check_not_again,
     read_records,
 )
 from tests.support.visitor import PATIENCE, VisitError, Visitor, visiting
@@ -51,6 +51,8 @@ CUT_S = 1.5
 #: Seconds between two looks at disks that are being written to.
 _LOOK_S = 0.05
 _SITES = ("a", "b")
+#: When a move is cancelled for the steps of that.
+_CANCELLED = "disks follow"
 _DROP = """
 table inet cut {
   chain out {
@@ -100,24 +102,24 @@ class Rig:
         """
         visitor = await asyncio.to_thread(self._visitor_there)
         here = await self.world.settled()
-        # A guest that has just been started has written nothing yet by which its boot is known.
-        await asyncio.to_thread(visitor.wait_written, 1)
-        boots = {one.nonce for one in (await self._records(here)).values()}
+        # A guest that has just been started may not be known by its disk yet.
+        boots = {await asyncio.to_thread(visitor.boot)}
+        boots |= {one.nonce for one in (await self._records(here)).values()}
         there = "b" if here == "a" else "a"
         if fault.step:
-            await self._die_in_step(fault.step, here, there)
+            await self._die_in_step(fault, here, there)
         else:
             await self._move(fault, here, there)
         for site in _SITES:
             if site not in self.world.agents:
                 self.world.start_agent(site)
         where = await self.world.settled()
-        crash = fault.victim in (Victim.QEMU_HERE, Victim.QEMU_THERE)
+        crash = fault.host or fault.victim in (Victim.QEMU_HERE, Victim.QEMU_THERE)
         if not await asyncio.to_thread(self._goes_on, visitor, time.time(), crash):
-            written = visitor.written()
+            # Before it has written so much that its first records are written over.
+            check_kept(await self._records(where), SLOTS, boots, visitor.written())
             self._close_visit()
             visitor = await asyncio.to_thread(self._visitor_there)
-            check_not_again(await self._records(where), boots, written)
         assert not visitor.doubles(), "two copies ran"
         await self._check_disks(where, visitor.written())
 
@@ -165,7 +167,7 @@ class Rig:
                 async for one in coordinator.watch(view):
                     if moment in (mark.what for mark in one.timeline):
                         await asyncio.sleep(fault.delay_s)
-                        await self._strike(fault.victim, view, here, there)
+                        await self._strike(fault, view, here, there)
                         break
             except VpnctlError:
                 # Who tells of it is one of those that die.
@@ -178,19 +180,30 @@ class Rig:
                         async for _ in coordinator.watch(view):
                             pass
 
-    async def _die_in_step(self, step: str, here: str, there: str) -> None:
-        mortal = here if step.startswith("departing") else there
-        self.world.restart_agent(mortal, die=step)
+    async def _die_in_step(self, fault: Fault, here: str, there: str) -> None:
+        mortal = here if fault.victim is Victim.AGENT_HERE else there
+        self.world.restart_agent(mortal, die=fault.step + ":host" * fault.host)
         async with self.world.coordinator() as coordinator:
-            await coordinator.start(GUEST.name, there)
+            view = await coordinator.start(GUEST.name, there)
+            if fault.step in STEPS_OF_CANCELLED:
+                async for one in coordinator.watch(view):
+                    if _CANCELLED in (mark.what for mark in one.timeline):
+                        break
+                with contextlib.suppress(VpnctlError):
+                    await coordinator.tell(view, "cancel")
         agent = self.world.agents.pop(mortal)
         await asyncio.to_thread(agent.process.wait, PATIENCE)
         self.happened += 1
 
-    async def _strike(self, victim: Victim, view: MigrationView, here: str, there: str) -> None:
-        match victim:
+    async def _strike(self, fault: Fault, view: MigrationView, here: str, there: str) -> None:
+        match fault.victim:
             case Victim.AGENT_HERE | Victim.AGENT_THERE:
-                self.world.agents.pop(here if victim is Victim.AGENT_HERE else there).die()
+                site = here if fault.victim is Victim.AGENT_HERE else there
+                self.world.agents.pop(site).die()
+                if fault.host:
+                    for process in guests_below(self.world.directory / site):
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(process, signal.SIGKILL)
                 self.happened += 1
             case Victim.SIDECAR_HERE:
                 self._kill(here, "sidecar\0source")
@@ -244,7 +257,7 @@ class Rig:
 
 
 @contextmanager
-def rigged(image: Path, authority: Path) -> Iterator[Rig]:
+def rigged(image: Path, authority: Path, kind: type[Rig] = Rig) -> Iterator[Rig]:
     """A rig in a namespace of its own, in which this thread is meanwhile; nothing is left of it."""
     with namespaces(1) as (namespace,), tempfile.TemporaryDirectory(prefix="vm") as directory:
         with routing(namespace) as netlink:
@@ -255,7 +268,7 @@ def rigged(image: Path, authority: Path) -> Iterator[Rig]:
         netns.pushns(namespace)
         try:
             world = World(Path(directory), image, authority, namespace)
-            rig = Rig(world)
+            rig = kind(world)
             try:
                 yield rig
             finally:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.migration.faults.matrix import COUNT, STEPS, Victim, matrix
-from tests.migration.faults.rig import rigged
+from tests.migration.faults.matrix import COUNT, STEPS, Fault, Victim, matrix, named
+from tests.migration.faults.rig import Rig, rigged
+from tests.migration.world import guests_below
+from tests.support.records import RecordError
+from vpnctl.migration.agent.messages import MigrationView
 
 #: Of the matrix; `python -m lab.bench.migrate_faults` goes through all of it.
 SAMPLE = 12
+#: A site's whole host dies: what has gone must not come back, what has come must be there.
+HOSTS = (
+    *named("host dies: departing:gone:record:after"),
+    *named("host dies: arriving:accepted:record:after"),
+)
 
 
 def test_the_matrix_has_everything() -> None:
@@ -24,6 +33,14 @@ def test_the_matrix_has_everything() -> None:
     assert {fault.victim for fault in matrix(SAMPLE)} == set(Victim)
 
 
+def test_faults_by_their_words() -> None:
+    (fault,) = named("QEMU here, 100 ms after 'disks follow'")
+    assert fault == Fault(Victim.QEMU_HERE, "disks follow", 0.1)
+    assert len(HOSTS) == 2
+    assert named("never heard of") == ()
+    assert set(matrix()) <= set(named(""))
+
+
 @pytest.mark.daemon
 def test_a_guest_survives_a_sample_of_it(image: Path, authority: Path) -> None:
     if shutil.which("nft") is None:
@@ -33,7 +50,7 @@ def test_a_guest_survives_a_sample_of_it(image: Path, authority: Path) -> None:
 
         async def story() -> None:
             await rig.start()
-            for fault in matrix(SAMPLE):
+            for fault in (*matrix(SAMPLE), *HOSTS):
                 try:
                     await rig.try_fault(fault)
                 except Exception as error:
@@ -41,3 +58,43 @@ def test_a_guest_survives_a_sample_of_it(image: Path, authority: Path) -> None:
 
         asyncio.run(story())
         assert rig.happened >= SAMPLE // 2
+
+
+class Forgetful(Rig):
+    """The machine that is killed finds its disk as it was before the move."""
+
+    async def _move(self, fault: Fault, here: str, there: str) -> None:
+        self._old = self._disk(here).read_bytes()
+        await super()._move(fault, here, there)
+
+    async def _strike(self, fault: Fault, view: MigrationView, here: str, there: str) -> None:
+        agent = self.world.agents[here].process
+        # Else it would start the machine again before its disk is an old one.
+        agent.send_signal(signal.SIGSTOP)
+        try:
+            await super()._strike(fault, view, here, there)
+            while self._runs(here):  # noqa: ASYNC110 - nobody tells of a death
+                await asyncio.sleep(0.01)
+            self._disk(here).write_bytes(self._old)
+        finally:
+            agent.send_signal(signal.SIGCONT)
+
+    def _runs(self, site: str) -> bool:
+        return any(
+            b"qemu-system" in Path(f"/proc/{process}/cmdline").read_bytes()
+            for process in guests_below(self.world.directory / site)
+        )
+
+
+@pytest.mark.daemon
+def test_a_lost_write_does_not_go_unseen(image: Path, authority: Path) -> None:
+    """What `try_fault` finds where a machine is started from an old disk."""
+    with rigged(image, authority, Forgetful) as rig:
+
+        async def story() -> None:
+            await rig.start()
+            with pytest.raises(RecordError, match="was written"):
+                await rig.try_fault(Fault(Victim.QEMU_HERE, "disks follow", 0.1))
+
+        asyncio.run(story())
+        assert rig.happened == 1

@@ -13,8 +13,8 @@ from tests.support.records import (
     Record,
     RecordError,
     check_complete,
+    check_kept,
     check_left_behind,
-    check_not_again,
     read_records,
 )
 
@@ -52,11 +52,16 @@ def test_a_lost_write_is_found(tmp_path: Path) -> None:
 
 def test_a_write_that_was_lost_and_made_again_is_found(tmp_path: Path) -> None:
     before = disk(tmp_path / "before", *range(1, 11))
-    check_not_again(before, {7}, 10)
-    after = disk(tmp_path / "after", *range(9, 14), nonce=8)
-    check_not_again(after, {7}, 8)
-    with pytest.raises(RecordError, match="record 9 was written, lost"):
-        check_not_again(after, {7}, 9)
+    check_kept(before, SLOTS, {7}, 10)
+    after = before | disk(tmp_path / "after", *range(11, 14), nonce=8)
+    check_kept(after, SLOTS, {7}, 10)
+    with pytest.raises(RecordError, match="record 11 was written, lost"):
+        check_kept(after, SLOTS, {7}, 11)
+
+
+def test_a_write_that_was_lost_and_is_not_made_again_yet_is_found(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="record 11 was written"):
+        check_kept(disk(tmp_path / "old", *range(1, 11)), SLOTS, {7}, 11)
 
 
 def test_a_damaged_record_is_found(tmp_path: Path) -> None:

@@ -99,7 +99,19 @@ def add_to(app: typer.Typer) -> None:
                 " may be repeated.",
             ),
         ] = None,
+        nice: Annotated[
+            int,
+            typer.Option(
+                min=0, max=19, help="How far what moves machines stands back behind those that run."
+            ),
+        ] = 10,
         qemu: Annotated[str, typer.Option(help="The QEMU to start.")] = "qemu-system-x86_64",
+        libvirt: Annotated[
+            str,
+            typer.Option(
+                metavar="URI", help="Let this libvirt start machines: qemu:///system, say."
+            ),
+        ] = "",
     ) -> None:
         """Watch and move the machines of a site until SIGTERM or Ctrl-C; they run on then."""
         import asyncio
@@ -128,6 +140,8 @@ def add_to(app: typer.Typer) -> None:
             certificates=certificates,
             site_cache=site_cache,
             bridges=_bridges(bridge or ()),
+            nice=nice,
+            libvirt=libvirt,
         )
         for directory in (own, settings.disks, settings.shared, settings.images):
             if not directory.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ class Agent:
         for arrival in list(ledger.arrivals.values()):
             arriving = self.arrivals[arrival.migration] = Arriving(self.site, arrival)
             if arrival.state in (Arrival.AWAITING, Arrival.ACCEPTED):
-                await arriving.resume()
+                # One that does not start is no reason to leave the others alone.
+                with contextlib.suppress(MigrationError):
+                    await arriving.resume()
         for record in list(ledger.departures.values()):
             if not record.ended:
                 departing = self.departures[record.migration] = Departing(self.site, record, None)
@@ -72,10 +75,14 @@ class Agent:
                 self._spawn(self._replicate_after(leaving, replication))
             else:
                 self._replicate(replication)
+        departing_copies = {one.record.incarnation for one in self.departures.values()}
         for name, machine in list(ledger.machines.items()):
+            copy = machine.process
             crashed = machine.owner and name not in self.site.running
-            if crashed and machine.process is not None and not self.site.ledger_busy(name):
-                self._spawn(self._start_again(name))
+            # What becomes of one whose departure has not ended is for that to say: it may have gone
+            # a moment before its record says so.
+            if crashed and copy is not None and copy.incarnation not in departing_copies:
+                self._spawn(self.site.go_on(name))
 
     async def close(self) -> None:
         """End in order: machines run on, what is not complete is given up."""
@@ -344,10 +351,6 @@ class Agent:
             # We never heard of it, so we have no copy and never will have.
             return OfferAnswer(accepted=False)
         return await self.arrival(migration, visitor).offer()
-
-    async def _start_again(self, name: str) -> None:
-        await self.site.drop(name)
-        await self.site.boot(self.site.machine(name))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -83,6 +83,7 @@ class Arriving(Half[ArrivalRecord, Arrival]):
                 self.record.owner,
                 site.settings.certificates,
                 site.settings.site_cache,
+                site.settings.nice,
             )
         except BaseException:
             await self._happens(Event.FAILED)
@@ -277,3 +278,5 @@ class Arriving(Half[ArrivalRecord, Arrival]):
         if self._qemu is not None:
             await self._site.discard(self._qemu, self.record.definition)
             self._qemu = None
+        else:
+            await self._site.tidy(self.record.process, self.record.definition)

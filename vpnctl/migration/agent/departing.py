@@ -228,6 +228,7 @@ class Departing(Half[DepartureRecord, Departure]):
             record.migration,
             request.rate,
             site.settings.site_cache,
+            site.settings.nice,
         )
         await self._sidecar.until_ready()
         self.mark("sidecars connected")
@@ -256,6 +257,7 @@ class Departing(Half[DepartureRecord, Departure]):
             self._announce_soon,
             self._before_switch,
             lambda: self._mirrors is None or self._mirrors.ready,
+            self._tell_far,
             max_pause_s=request.max_pause_s,
             throttle=request.throttle,
             hold=request.hold or request.together is not None,
@@ -314,6 +316,12 @@ class Departing(Half[DepartureRecord, Departure]):
             await self._mirrors.close()
         with contextlib.suppress(VpnctlError):
             await self._peer.settled()
+
+    async def _tell_far(self, far: bool) -> None:
+        # A sidecar that has ended need not know; whoever waits for it says what that means.
+        if self._sidecar is not None:
+            with contextlib.suppress(VpnctlError):
+                await self._sidecar.pause_is_far(far)
 
     def _guest_rate(self) -> float:
         told = self._sidecar.progress if self._sidecar else {}

@@ -76,7 +76,7 @@ class Exports:
                 "block-export-add",
                 type="nbd",
                 id=f"export{disk}",
-                node_name=disk_node(disk),
+                node_name=await self._qemu.node(disk),
                 name=disk_node(disk),
                 writable=True,
             )

@@ -11,7 +11,6 @@ from typing import Any
 from vpnctl.errors import MigrationError
 from vpnctl.migration.agent.messages import DiskFact, MachineFacts, SiteFacts
 from vpnctl.migration.agent.site import Site
-from vpnctl.migration.hypervisor.command_line import disk_node
 from vpnctl.migration.hypervisor.driver import Guest
 from vpnctl.sidecar.stream.refusals import QUERIES, refusals
 
@@ -24,6 +23,7 @@ async def site_facts(site: Site, jobs: Sequence[str]) -> SiteFacts:
     qemu = await site.driver.abilities()
     return SiteFacts(
         site=settings.site,
+        driver=site.driver.kind,
         tls=settings.certificates is not None,
         qemu=qemu.version,
         machine_types=qemu.machine_types,
@@ -46,12 +46,13 @@ async def machine_facts(site: Site, name: str) -> MachineFacts:
     disks = machine.definition.disks
     nodes = await qemu.ask("query-named-block-nodes", flat=True)
     sizes = {node["node-name"]: int(node["image"]["virtual-size"]) for node in nodes}
+    named = [await qemu.node(index) for index in range(len(disks))]
     return MachineFacts(
         definition=machine.definition,
         state=await qemu.status(),
         disks=tuple(
-            DiskFact(file=disk.file, shared=disk.shared, size=sizes.get(disk_node(index)))
-            for index, disk in enumerate(disks)
+            DiskFact(file=disk.file, shared=disk.shared, size=sizes.get(node))
+            for disk, node in zip(disks, named, strict=True)
         ),
         refusals=tuple(
             (one.name, one.reason, one.remedy) for one in refusals(await _answers(qemu))

@@ -9,11 +9,13 @@ from typing import Any
 
 from vpnctl.errors import MigrationError
 from vpnctl.migration.agent.messages import Pass
+from vpnctl.migration.approach import Approach
 from vpnctl.migration.hypervisor.driver import Guest, seconds
 from vpnctl.migration.smartstop import Advice, Verdict, crossover, judge
 
-#: Seconds between two looks at QEMU's counters.
-_LOOK_S = 0.25
+#: Seconds between two looks at QEMU's counters; the latter while the pause is far, so that it does
+#: not come by surprise.
+_LOOK_S, _LOOK_FAR_S = 0.25, 0.1
 #: Milliseconds of pause that QEMU may take by itself (0 makes QEMU 7.2 stop at once), and what
 #: makes it stop at the next opportunity.
 _NEVER_BY_ITSELF, _NOW = 1, 2_000_000
@@ -38,8 +40,8 @@ class MemoryMove:
     ``rate``: octets per second of the guest's stream of late, asked when needed; ``mark``: told of
     every moment that matters; ``stopped``: called when the guest stands still; ``before_switch``:
     done after that, before the last of its memory leaves; ``may_stop``: whether the guest may be
-    stopped now, as far as others are concerned; ``began``: the migration, by the wall's
-    clock.
+    stopped now, as far as others are concerned; ``tell_far``: told whether the pause is far, before
+    which it is near; ``began``: the migration, by the wall's clock.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class MemoryMove:
         stopped: Callable[[], None],
         before_switch: Callable[[], Awaitable[None]],
         may_stop: Callable[[], bool],
+        tell_far: Callable[[bool], Awaitable[None]],
         *,
         max_pause_s: float | None,
         throttle: bool,
@@ -69,6 +72,10 @@ class MemoryMove:
         self._stopped = stopped
         self._before_switch = before_switch
         self._may_stop = may_stop
+        self._tell_far = tell_far
+        # A machine that is to be held is not in a hurry.
+        self._approach = None if hold else Approach()
+        self._far = False
         self._max_pause_s = max_pause_s
         self._throttle = throttle
         self._hold = hold
@@ -102,6 +109,7 @@ class MemoryMove:
                 downtime_limit=_NEVER_BY_ITSELF,
                 max_bandwidth=_SLOWEST if self._hold else _UNLIMITED,
             )
+            await self._near_or_far()
             await qemu.ask("migrate", uri=uri)
             try:
                 while True:
@@ -147,6 +155,7 @@ class MemoryMove:
         """Pause the guest now, and send what is left."""
         if not self._stopping:
             self._stopping = True
+            await self._near_or_far()
             self._mark("told to stop the guest", time.time())
             if self.held or self._waiting or self._hold:
                 self.held = self._waiting = self._hold = False
@@ -178,7 +187,9 @@ class MemoryMove:
             # The monitor stands still now, and nothing that it says would change anything.
             return await events.get()
         try:
-            return await asyncio.wait_for(events.get(), _LOOK_S)
+            # As in `mirrors.py`: a cancellation must not be lost.
+            async with asyncio.timeout(_LOOK_FAR_S if self._far else _LOOK_S):
+                return await events.get()
         except TimeoutError:
             return None
 
@@ -221,6 +232,9 @@ class MemoryMove:
             return
         new_pass, self._unseen = new_pass or self._unseen, False
         self.left = int(memory["remaining"])
+        if self._approach is not None:
+            self._approach.seen(self.left, time.monotonic(), new_pass)
+            await self._near_or_far()
         self.dirty_rate = float(memory.get("dirty-pages-rate", 0)) * memory.get(
             "page-size", _PAGE_RATE_UNIT
         )
@@ -243,9 +257,19 @@ class MemoryMove:
             await self._bandwidth(_CRAWL if self.held else _unhurried(left))
             if self.held:
                 self._mark("held", time.time())
-        elif self.verdict.advice is Advice.STOP and self._may_stop():
+        elif self.verdict.advice is Advice.STOP and self._may_stop() and self._has_drained():
             self._mark(self.verdict.why, time.time())
             await self.stop()
+
+    def _has_drained(self) -> bool:
+        return self._approach is None or self._approach.may_pause(time.monotonic())
+
+    async def _near_or_far(self) -> None:
+        """Tell when that has changed."""
+        far = self._approach is not None and self._approach.far and not self._stopping
+        if far != self._far:
+            self._far = far
+            await self._tell_far(far)
 
     async def _bandwidth(self, octets_per_s: int) -> None:
         await self._qemu.ask("migrate-set-parameters", max_bandwidth=octets_per_s)

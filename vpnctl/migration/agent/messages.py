@@ -204,10 +204,11 @@ class MachineFacts(_Message):
 
 
 class SiteFacts(_Message):
-    """What prechecks want to know of a site; sizes in octets; ``vpn_bridges``: its bridges by VPN,
-    for nics that name a VPN alone."""
+    """What prechecks want to know of a site; sizes in octets; ``driver``: what starts its machines;
+    ``vpn_bridges``: its bridges by VPN, for nics that name a VPN alone."""
 
     site: str
+    driver: str = "qemu"
     tls: bool
     qemu: tuple[int, ...]
     machine_types: tuple[str, ...]

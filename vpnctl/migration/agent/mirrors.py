@@ -165,7 +165,10 @@ class Mirrors:
     async def _hear(self, events: Any) -> None:
         """What QEMU says next, if it says anything for a while."""
         try:
-            event = await asyncio.wait_for(events.get(), _LOOK_S)
+            # Not `asyncio.wait_for`: until Python 3.12 it loses a cancellation that comes together
+            # with an event, and who follows would never end.
+            async with asyncio.timeout(_LOOK_S):
+                event = await events.get()
         except TimeoutError:
             if not self.ready:
                 jobs = await self._qemu.ask("query-block-jobs")
@@ -215,7 +218,7 @@ class Mirrors:
         await self._qemu.ask(
             "blockdev-mirror",
             job_id=mirror_job(disk),
-            device=disk_node(disk),
+            device=await self._qemu.node(disk),
             target=far_node(disk),
             sync="full",
             granularity=_GRANULARITY,

@@ -29,7 +29,9 @@ class AgentSettings:
     short enough for sockets; ``disks``, ``shared``, ``images``: where machines' files are;
     ``data``: where sidecars listen, port 0 for any; ``certificates`` None: plain TCP on loopback;
     ``site_cache``: where blocks are kept for later migrations, None for nowhere; ``bridges``: this
-    site's by VPN, for nics that name a VPN alone.
+    site's by VPN, for nics that name a VPN alone; ``libvirt``: the URI of the one that starts
+    machines, empty where the agent starts QEMU itself; ``nice``: how far sidecars stand back behind
+    guests and everybody else.
     """
 
     site: str
@@ -42,6 +44,8 @@ class AgentSettings:
     certificates: Certificates | None
     site_cache: Path | None = None
     bridges: Mapping[str, str] = field(default_factory=dict)
+    nice: int = 10
+    libvirt: str = ""
 
     def cache(self) -> SiteCache | None:
         """Where this site keeps blocks, None for nowhere; raises `SidecarError`."""

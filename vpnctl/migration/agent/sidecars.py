@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ _READY_S = 60.0
 _END_S = 5.0
 _READY = "ready: "
 _LONGEST_LINE = 1 << 20
+#: Nobody stands back further; see nice(1).
+_LAST = 19
 
 
 class Sidecar:
@@ -44,7 +47,10 @@ class Sidecar:
     async def until_ready(self) -> str:
         """What it says when it is; raises `MigrationError` when it ends before."""
         try:
-            return await asyncio.wait_for(asyncio.shield(self.ready), _READY_S)
+            # Not `asyncio.wait_for`: until Python 3.12 it loses a cancellation that comes together
+            # with what is waited for, and the machine would move on.
+            async with asyncio.timeout(_READY_S):
+                return await asyncio.shield(self.ready)
         except TimeoutError:
             raise MigrationError(
                 f"the sidecar was not ready within {_READY_S:g} s",
@@ -55,6 +61,11 @@ class Sidecar:
         """Another bandwidth limit."""
         assert self._control is not None
         await asyncio.to_thread(ask, self._control, {"command": "limit", "rate": bits_per_s})
+
+    async def pause_is_far(self, far: bool) -> None:
+        """Whether the machine goes on for a while: then more may be under way."""
+        assert self._control is not None
+        await asyncio.to_thread(ask, self._control, {"command": "pause", "far": far})
 
     def error(self) -> MigrationError:
         """What it said at its end."""
@@ -68,7 +79,8 @@ class Sidecar:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGTERM)
             try:
-                await asyncio.wait_for(self.ended.wait(), _END_S)
+                async with asyncio.timeout(_END_S):
+                    await self.ended.wait()
             except TimeoutError:
                 with contextlib.suppress(ProcessLookupError):
                     self._process.kill()
@@ -107,8 +119,12 @@ async def start_source(
     migration: str,
     rate: int | None,
     site_cache: Path | None = None,
+    nice: int = 0,
 ) -> Sidecar:
-    """Beside the QEMU that a machine leaves: it migrates to ``unix:ENTRY``."""
+    """Beside the QEMU that a machine leaves: it migrates to ``unix:ENTRY``.
+
+    ``nice``: how far it stands back behind other programs, see nice(1).
+    """
     control = entry.with_name(entry.name + ".c")
     # Octets between sites cost; and where the processor is what is short, at either site, sending
     # more of them has hardly moved a guest sooner.
@@ -117,7 +133,7 @@ async def start_source(
         "--control", str(control), "--limit", "none" if rate is None else str(rate), "--resume",
         "20", "--no-adapt", *_security(certificates, peer_name), *_cache(site_cache),
     ]  # fmt: skip
-    return await _start(words, control)
+    return await _start(words, control, nice)
 
 
 async def start_destination(
@@ -126,13 +142,14 @@ async def start_destination(
     peer_name: str,
     certificates: Certificates | None,
     site_cache: Path | None = None,
+    nice: int = 0,
 ) -> tuple[Sidecar, str]:
     """Beside the QEMU that waits at ``incoming``; also where it listens."""
     words = [
         "destination", "--qemu", str(incoming), "--listen", listen, "--resume", "20",
         *_security(certificates, peer_name), *_cache(site_cache),
     ]  # fmt: skip
-    sidecar = await _start(words, None)
+    sidecar = await _start(words, None, nice)
     try:
         said = await sidecar.until_ready()
     except VpnctlError:
@@ -141,7 +158,7 @@ async def start_destination(
     return sidecar, said.removeprefix("listening on ")
 
 
-async def _start(words: Sequence[str], control: Path | None) -> Sidecar:
+async def _start(words: Sequence[str], control: Path | None, nice: int) -> Sidecar:
     process = await asyncio.create_subprocess_exec(
         *tied(sys.executable, "-m", "vpnctl", "sidecar", *words, "-o", "json"),
         stdin=asyncio.subprocess.DEVNULL,
@@ -149,6 +166,11 @@ async def _start(words: Sequence[str], control: Path | None) -> Sidecar:
         stderr=asyncio.subprocess.PIPE,
         limit=_LONGEST_LINE,
     )  # fmt: skip
+    if nice:
+        # All its threads are still to come.
+        behind = min(os.getpriority(os.PRIO_PROCESS, 0) + nice, _LAST)
+        with contextlib.suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, behind)
     return Sidecar(process, control)
 
 

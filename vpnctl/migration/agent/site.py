@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from vpnctl.migration.agent.together import Meeting
 from vpnctl.migration.commit import Arrival, Departure
 from vpnctl.migration.definition import Definition
 from vpnctl.migration.hypervisor.driver import Driver, Guest
+from vpnctl.migration.hypervisor.libvirt import Libvirt
 from vpnctl.migration.hypervisor.plain import PlainQemu
 from vpnctl.migration.hypervisor.taps import bridges_of, make_taps, remove_taps, tap_names
 from vpnctl.migration.ledger import Copy, Ledger, Machine
@@ -34,12 +36,17 @@ class Site:
 
     def __init__(self, settings: AgentSettings) -> None:
         self.settings = settings
-        self.driver: Driver = PlainQemu(settings.qemu)
+        self.driver: Driver = (
+            Libvirt(settings.libvirt, settings.qemu)
+            if settings.libvirt
+            else PlainQemu(settings.qemu)
+        )
         self.ledger = Ledger(settings.state / "ledger")
         self.running: dict[str, Guest] = {}
         self.meeting = Meeting()
         self.history = History(settings.state / "history")
         self._watching: dict[str, asyncio.Task[None]] = {}
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def open(self) -> None:
         """Find the machines that an agent before us left running."""
@@ -117,39 +124,50 @@ class Site:
                 f"{name} is on its way to or from another site",
                 hint=f"wait for it, or cancel it first: vpnctl migrate cancel {name}",
             )
-        await self.drop(name)
-        self.ledger.forget(name)
+        async with self._turns[name]:
+            await self.drop(name)
+            self.ledger.forget(name)
 
     async def drop(self, name: str) -> None:
-        """End the process of a machine, if it has one."""
+        """End the process of a machine, if it has one, and remove what was made for it."""
         watching = self._watching.pop(name, None)
         if watching is not None:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-        qemu = self.running.pop(name, None)
+        qemu, machine = self.running.pop(name, None), self.machine(name)
         if qemu is not None:
-            await self.discard(qemu, self.machine(name).definition)
+            await self.discard(qemu, machine.definition)
+        elif machine.process is not None:
+            await self.tidy(machine.process, machine.definition)
 
     async def discard(self, qemu: Guest, definition: Definition) -> None:
         """End a copy and remove what was made for it."""
         await qemu.destroy()
-        await remove_taps(tap_names(qemu.copy.incarnation, len(definition.nics)))
-        places = self.settings.places(qemu.copy.incarnation)
+        await self.tidy(qemu.copy, definition)
+
+    async def tidy(self, copy: Copy, definition: Definition) -> None:
+        """Remove what was made for a copy that has ended, maybe before we were started."""
+        await remove_taps(tap_names(copy.incarnation, len(definition.nics)))
+        places = self.settings.places(copy.incarnation)
         await asyncio.to_thread(shutil.rmtree, places.run, ignore_errors=True)
 
     async def boot(self, machine: Machine) -> None:
-        """Start a machine of ours from its disk."""
+        """Start a machine of ours from its disk; raises `MigrationError`, also when it has gone."""
         name = machine.definition.machine
+        if not machine.owner:
+            raise MigrationError(
+                f"{name} has left {self.settings.site}", hint="it runs where it has gone"
+            )
         copy = self.new_copy()
 
         def record(found: Copy) -> None:
-            self.ledger.write(machine.model_copy(update={"owner": True, "process": found}))
+            self.ledger.write(machine.model_copy(update={"process": found}))
 
         record(copy)
         try:
             qemu = await self.launch(machine.definition, copy, record, incoming=False)
         except MigrationError:
-            self.ledger.write(machine.model_copy(update={"owner": True, "process": None}))
+            self.ledger.write(machine.model_copy(update={"process": None}))
             raise
         self._joined(name, qemu, booted=True)
 
@@ -186,8 +204,13 @@ class Site:
     async def go_on(self, name: str) -> None:
         """Make a machine of ours run: let it go on, or start it when its process is gone.
 
-        Raises `MigrationError` when it does not.
+        Raises `MigrationError` when it does not.  Who sees it die and who ends a migration of it
+        may want that at the same time: it is started once.
         """
+        async with self._turns[name]:
+            await self._go_on(name)
+
+    async def _go_on(self, name: str) -> None:
         qemu = self.running.get(name)
         if qemu is None or qemu.gone.is_set():
             await self.drop(name)
@@ -300,6 +323,6 @@ class Site:
             return
         if booted and lived < _SHORT_LIFE_S:
             return
+        # Who starts it ends this watch, which must not be while we do that ourselves.
         self._watching.pop(name, None)
-        await self.drop(name)
-        await self.boot(self.machine(name))
+        await self.go_on(name)

@@ -53,6 +53,9 @@ class Guest(Protocol):
     async def disk_sizes(self, disks: int) -> list[int]:
         """Octets of each of its disks, of which there are ``disks``."""
 
+    async def node(self, disk: int) -> str:
+        """What its QEMU calls the node of a disk."""
+
     async def announce(self) -> None:
         """Send RARP from its nics, a few times, so that bridges learn where it is."""
 
@@ -64,7 +67,12 @@ class Guest(Protocol):
 
 
 class Driver(Protocol):
-    """Starts machines and finds those that run; raises `MigrationError`."""
+    """Starts machines and finds those that run; raises `MigrationError`.
+
+    ``kind``: what it is called; a machine moves between sites of one kind.
+    """
+
+    kind: str
 
     async def abilities(self) -> Abilities:
         """What the hypervisor of this site can do."""

@@ -17,6 +17,8 @@ from vpnctl.migration.ledger import Copy
 class PlainQemu:
     """`vpnctl.migration.hypervisor.driver.Driver` by the program ``binary``."""
 
+    kind = "qemu"
+
     def __init__(self, binary: str) -> None:
         self._binary = binary
         self._abilities: Abilities | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import secrets
 import socket
 import struct
@@ -28,6 +29,8 @@ _LAST_WORDS = 600
 #: Milliseconds between the rounds of an announcement, and how many of them.
 _ANNOUNCE: dict[str, Any] = {"initial": 20, "max": 200, "rounds": 4, "step": 60}
 _CREDENTIALS = struct.Struct("3i")
+#: The device of a disk as we name it, and as libvirt takes such a name from its user.
+_DEVICE = re.compile(r"/machine/peripheral/(?:ua-)?vd(\d+)/")
 
 
 class Qemu:
@@ -38,6 +41,7 @@ class Qemu:
         self.gone = process.gone
         self._process = process
         self._client = client
+        self._nodes: dict[int, str] = {}
 
     @classmethod
     async def start(
@@ -89,22 +93,31 @@ class Qemu:
     @classmethod
     async def attach(cls, qmp: Path) -> Qemu:
         """One that somebody else started, by its monitor; raises `MigrationError`."""
+        return await cls.join(Copy(incarnation=secrets.token_hex(8), qmp=str(qmp)))
+
+    @classmethod
+    async def join(cls, copy: Copy, record: Callable[[Copy], None] = lambda _: None) -> Qemu:
+        """The one behind ``copy``'s monitor; ``record`` is told its process.
+
+        Raises `MigrationError`.
+        """
         try:
             with socket.socket(socket.AF_UNIX) as probe:
-                probe.connect(str(qmp))
+                probe.connect(copy.qmp)
                 pid, _, _ = _CREDENTIALS.unpack(
                     probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
                 )
         except OSError as error:
             raise MigrationError(
-                f"no QEMU monitor answers at {qmp}: {error.strerror}",
+                f"no QEMU monitor answers at {copy.qmp}: {error.strerror}",
                 hint="give QEMU one that nobody else uses: -qmp unix:PATH,server=on,wait=off",
             ) from error
         birth = born(pid)
         process = Process.find(pid, birth) if birth is not None else None
         if process is None:
-            raise MigrationError(f"the QEMU behind {qmp} has ended", hint="start it again")
-        copy = Copy(incarnation=secrets.token_hex(8), qmp=str(qmp), pid=pid, born=birth or 0)
+            raise MigrationError(f"the QEMU behind {copy.qmp} has ended", hint="start it again")
+        copy = copy.model_copy(update={"pid": pid, "born": birth})
+        record(copy)
         return await cls._joined(copy, process)
 
     @classmethod
@@ -170,7 +183,14 @@ class Qemu:
         """Octets of each of the guest's disks, of which there are ``disks``."""
         nodes = await self.ask("query-named-block-nodes", flat=True)
         sizes = {node["node-name"]: int(node["image"]["virtual-size"]) for node in nodes}
-        return [sizes[disk_node(index)] for index in range(disks)]
+        return [sizes[await self.node(index)] for index in range(disks)]
+
+    async def node(self, disk: int) -> str:
+        """What QEMU calls the node of a disk: our name for it, or libvirt's, by the device."""
+        if not self._nodes:
+            for found in map(_node, await self.ask("query-block")):
+                self._nodes.update(found)
+        return self._nodes.get(disk, disk_node(disk))
 
     async def announce(self) -> None:
         """Send RARP from the machine's nics, a few times, so that bridges learn where it is."""
@@ -194,6 +214,14 @@ class Qemu:
                 self._process.kill()
                 await self.gone.wait()
         await self.disconnect()
+
+
+def _node(device: Any) -> dict[int, str]:
+    """The number of a disk and its node, of an answer to ``query-block``."""
+    found = _DEVICE.match(str(device.get("qdev")))
+    if found is None or "inserted" not in device:
+        return {}
+    return {int(found[1]): str(device["inserted"]["node-name"])}
 
 
 def _with_monitor(qmp: str) -> tuple[int, int] | None:
