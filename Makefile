@@ -56,7 +56,7 @@ bench-routes: $(DEV)  ## speed beside BIRD, FRR and GoBGP; writes lab/bench/RESU
 	@$(BIN)/python -m lab.bench.routes
 	@$(BIN)/python -m lab.bench.report
 
-bench-peers: $(DEV)  ## 100 PEs of 10,000 routes; a slow and a flapping one
+bench-peers: $(DEV)  ## 100 PEs of 10,000 routes; a slow, a flapping and a hostile one
 	@$(BIN)/python -m lab.bench.peers
 	@$(BIN)/python -m lab.bench.report
 
