@@ -360,7 +360,7 @@ class Speaker:
             if frames is not None:
                 self._frames.extend(frames)
         except FrameError as error:
-            self._lose(f"the BGP session process is not understood: {error}")
+            self._misunderstood(error)
             return
         except OSError:
             frames = None
@@ -379,7 +379,7 @@ class Speaker:
                 else:
                     self._handle(kind, session, payload)
             except FrameError as error:
-                self._lose(f"the BGP session process is not understood: {error}")
+                self._misunderstood(error)
                 return
         self._confirm()
         if ended:
@@ -470,12 +470,19 @@ class Speaker:
         """The same, and any other frame, of a session that has waited."""
         kind, session, payload = frame
         pause = 0.0
-        if kind == Kind.UPDATES:
-            pause = self._take(session, payload)
-        else:
-            self._handle(kind, session, payload)
+        try:
+            if kind == Kind.UPDATES:
+                pause = self._take(session, payload)
+            else:
+                self._handle(kind, session, payload)
+        except FrameError as error:
+            self._misunderstood(error)
+            return 0.0
         self._confirm()
         return pause
+
+    def _misunderstood(self, error: FrameError) -> None:
+        self._lose(f"the BGP session process is not understood: {error}")
 
     def _later(self, seconds: float, function: Callable[[int], None], session: int) -> None:
         asyncio.get_running_loop().call_later(seconds, function, session)
