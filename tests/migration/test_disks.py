@@ -148,7 +148,7 @@ def test_a_stalled_link_does_not_stall_the_guest(world: World) -> None:
 
     async def marked(views: AsyncIterator[MigrationView], what: str, times: int = 1) -> None:
         async for one in views:
-            assert not one.ended, one
+            assert not one.ended, (one.error, one.hint, one.timeline[-4:])
             if [mark.what for mark in one.timeline].count(what) == times:
                 return
 

@@ -52,9 +52,16 @@ async def sweep(qemu: Guest) -> None:
                 for job in jobs:
                     await qemu.ask("block-job-cancel", device=job, force=True)
                 await asyncio.sleep(_SHORT_S)
-        for node in await qemu.ask("query-named-block-nodes", flat=True):
-            if _FAR.fullmatch(node["node-name"]):
-                await qemu.ask("blockdev-del", node_name=node["node-name"])
+            while nodes := [
+                node["node-name"]
+                for node in await qemu.ask("query-named-block-nodes", flat=True)
+                if _FAR.fullmatch(node["node-name"])
+            ]:
+                for node in nodes:
+                    # A job that has just ended may have it for a moment longer.
+                    with contextlib.suppress(MigrationError):
+                        await qemu.ask("blockdev-del", node_name=node)
+                await asyncio.sleep(_SHORT_S)
 
 
 class Exports:
