@@ -12,14 +12,12 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from vpnctl.errors import MigrationError
 from vpnctl.migration.definition import Definition
-from vpnctl.migration.hypervisor.abilities import abilities
 from vpnctl.migration.hypervisor.command_line import Places
 from vpnctl.migration.hypervisor.domain import domain
-from vpnctl.migration.hypervisor.driver import Abilities
+from vpnctl.migration.hypervisor.plain import PlainQemu
 from vpnctl.migration.hypervisor.qemu import Qemu
 from vpnctl.migration.ledger import Copy
 
@@ -31,26 +29,18 @@ _NOTICING_S, _AGAIN_S = 10.0, 0.05
 _LAST_WORDS = 600
 
 
-class Libvirt:
+class Libvirt(PlainQemu):
     """`vpnctl.migration.hypervisor.driver.Driver` by the libvirt at ``uri``.
 
-    ``binary``: the QEMU that it starts, a path or a name.
+    ``binary``: the QEMU that it starts, a path or a name.  Its machines are found and attached to
+    as any other, by their process and a monitor besides libvirt's own.
     """
 
     kind = "libvirt"
 
     def __init__(self, uri: str, binary: str) -> None:
+        super().__init__(binary)
         self._uri = uri
-        self._binary = binary
-        self._abilities: Abilities | None = None
-        self._asking = asyncio.Lock()
-
-    async def abilities(self) -> Abilities:
-        """What its QEMU can do; asked once."""
-        async with self._asking:
-            if self._abilities is None:
-                self._abilities = await abilities(self._binary)
-            return self._abilities
 
     async def start(
         self,
@@ -84,14 +74,6 @@ class Libvirt:
         except BaseException:
             await asyncio.shield(self._undo(creating, definition.machine, places))
             raise
-
-    async def find(self, copy: Copy) -> Qemu | None:
-        """By its process."""
-        return await Qemu.find(copy)
-
-    async def attach(self, qmp: Path) -> Qemu:
-        """By the process behind its monitor, whoever has it: one besides libvirt's own."""
-        return await Qemu.attach(qmp)
 
     async def _until_free(self, name: str) -> None:
         """Return when libvirt has noticed that the last QEMU of this name ended; raises
