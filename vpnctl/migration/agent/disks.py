@@ -50,7 +50,9 @@ async def sweep(qemu: Guest) -> None:
                 if _JOB.fullmatch(job["device"])
             ]:
                 for job in jobs:
-                    await qemu.ask("block-job-cancel", device=job, force=True)
+                    # It may have ended by itself since we asked, which is as well.
+                    with contextlib.suppress(MigrationError):
+                        await qemu.ask("block-job-cancel", device=job, force=True)
                 await asyncio.sleep(_SHORT_S)
             while nodes := [
                 node["node-name"]
