@@ -32,7 +32,7 @@ class _Qemu:
 def test_a_cancellation_that_comes_with_an_event_is_heard(turns: int) -> None:
     async def story() -> None:
         qemu = _Qemu()
-        mirrors = Mirrors(qemu, (0,), {0: 0}, lambda _: None)  # type: ignore[arg-type]
+        mirrors = Mirrors(qemu, (0,), {0: 0}, lambda _: None)  # type: ignore[arg-type]  # as much of a guest as it needs
         following = asyncio.create_task(mirrors.follow(synchronously=False))
         await asyncio.sleep(0.01)
         qemu.events.put_nowait(READY)

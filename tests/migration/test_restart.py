@@ -80,7 +80,7 @@ async def _opened(state: Path, driver: _Starts, *records: Any) -> AsyncIterator[
         data=Address("127.0.0.1", 0), certificates=None,
     )  # fmt: skip
     agent = Agent(settings)
-    agent.site.driver = driver  # type: ignore[assignment]
+    agent.site.driver = driver  # type: ignore[assignment]  # its guests are no QEMUs
     for record in records:
         agent.site.ledger.write(record)
     machines = (one for one in records if isinstance(one, Machine))
