@@ -8,7 +8,7 @@ setup(
     ext_modules=[
         Extension(
             f"{KERNEL.replace('/', '.')}._native",
-            [f"{KERNEL}/native.c"],
+            [f"{KERNEL}/native.c", f"{KERNEL}/text.c"],
             extra_compile_args=["-O3"],
             # Without it the same loops run in numpy.
             optional=True,

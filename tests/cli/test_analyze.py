@@ -26,7 +26,7 @@ def files(tmp_path: Path) -> tuple[str, str]:
 
 def test_the_tables_say_what_was_found(vpnctl: Any, files: tuple[str, str]) -> None:
     result = vpnctl("analyze", *files)
-    assert result.exit_code == 0, result.stderr
+    assert (result.exit_code, result.stderr) == (0, "")
     text = result.stdout
     assert re.search(r"guest\.stream: stream, 0\.5 MB", text)
     assert re.search(r"disk\.raw: disk, 0\.1 MB", text)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,13 +158,13 @@ def test_a_signal_ends_both_and_leaves_nothing(tmp_path: Path, number: signal.Si
     [
         (("--connect", "192.0.2.1:1", "--plain"), "does not go to 192.0.2.1:1 without TLS"),
         (("--connect", "192.0.2.1:1"), "--cert, --key, --ca missing"),
-        (("--connect", "nowhere", "--plain"), "'nowhere' is no HOST:PORT"),
+        (("--connect", "nowhere", "--plain"), "--connect: 'nowhere' is no HOST:PORT"),
         (("--connect", "[::1]:1", "--plain", "--ca", "x"), "contradict each other"),
         (("--connect", "[::1]:1", "--plain", "--stages", "gzip"), "'gzip' is no stage"),
         (("--connect", "[::1]:1", "--plain", "--stages", "site"), "the stage site has no"),
         (("--connect", "[::1]:1", "--plain", "--limit", "fast"), "'fast' is no rate"),
         (("--connect", "[::1]:1", "--plain", "--limit", "1"), "1 bit/s is not"),
-        (("--connect", "[::1]:1", "--plain", "--cache", "1X"), "'1X' is no size"),
+        (("--connect", "[::1]:1", "--plain", "--cache", "1X"), "--cache: '1X' is no size"),
         (("--connect", "[::1]:1", "--plain", "--level", "99"), "level is 99"),
         (("--connect", "[::1]:1", "--plain", "--resume", "0"), "--resume: 0 seconds"),
         (("--connect", "[::1]:1", "--plain", "--migration", "a b"), "'a b' is no name"),
@@ -198,10 +199,13 @@ def test_everything_that_is_wrong_with_a_command_line_is_told_at_once(
         "'here' is no HOST:PORT",
     ):
         assert one in said
+    for option, hint in (("--limit", "write bits per second"), ("--cache", "write e.g. 512k")):
+        (line,) = [line for line in result.stderr.splitlines() if f"{option}: " in line]
+        assert hint in line
     result = vpnctl("sidecar", "destination", "--qemu", "in", "--listen", "x", "--memory", "1X")
-    assert "'x' is no HOST:PORT" in result.stderr
+    assert "--listen: 'x' is no HOST:PORT" in result.stderr
     assert "--cert, --key, --ca missing" in result.stderr
-    assert "'1X' is no size" in result.stderr
+    assert "--memory: '1X' is no size" in result.stderr
 
 
 def test_a_destination_must_know_whom_it_expects(vpnctl: Any) -> None:
@@ -253,3 +257,4 @@ def test_the_last_line_tells_of_cuts() -> None:
         "done: 184 MB of the guest's stream as 41.2 MB (22 %), in 9 s,"
         " cut 3 times, 4 s without connection, 150 kB sent again"
     )
+    assert ", cut 1 time, " in summary(replace(done, cuts=1))

@@ -125,9 +125,10 @@ class World:
         agent.process.wait(PATIENCE)
 
     async def start_machine(
-        self, site: str, shape: Shape, *disks: Disk, name: str = "web1"
+        self, site: str, shape: Shape, *disks: Disk, name: str = "web1", more: str = ""
     ) -> None:
-        definition = define(shape, *disks, name=name)
+        """``more``: words for the guest's services, see tests/guests/services.c."""
+        definition = define(shape, *disks, name=name, more=more)
         async with self.client(site) as agent:
             await agent.post("machines", MachineView, definition, LONG_S)
 
@@ -214,14 +215,16 @@ def guests_below(directory: Path) -> Iterator[int]:
                     yield int(entry.name)
 
 
-def define(shape: Shape, *disks: Disk, name: str = "web1") -> Definition:
+def define(shape: Shape, *disks: Disk, name: str = "web1", more: str = "") -> Definition:
     """A machine with the test guest's kernel and agent."""
     return Definition(
         machine=name,
         app="shop",
         memory=f"{shape.ram_kib}K",  # type: ignore[arg-type]  # as it is written
         accelerator="tcg",
-        boot=Boot(kernel="vmlinuz", initrd="image.cpio", append=shape.command_line()),
+        boot=Boot(
+            kernel="vmlinuz", initrd="image.cpio", append=f"{shape.command_line()} {more}".strip()
+        ),
         disks=disks,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import struct
 import zlib
 from collections.abc import Collection, Mapping
@@ -11,6 +13,8 @@ from pathlib import Path
 SIZE = 4096
 _HEAD, _TAIL = struct.Struct("!QQQ"), struct.Struct("!I")
 _MAGIC = 0x7265636F72642031
+#: Seconds between two looks at a disk that is being written to, and how many there are.
+_LOOK_S, _LOOKS = 0.05, 3
 
 
 class RecordError(Exception):
@@ -42,6 +46,15 @@ def read_records(disk: Path, slots: int) -> dict[int, Record]:
                 raise RecordError(f"record {number} is in slot {slot}")
             found[number] = Record(number, nonce, octets)
     return found
+
+
+async def read_while_written(disk: Path, slots: int) -> dict[int, Record]:
+    """As `read_records`, of a disk on which a record may be half written at any moment."""
+    for _ in range(_LOOKS):
+        with contextlib.suppress(RecordError):
+            return read_records(disk, slots)
+        await asyncio.sleep(_LOOK_S)
+    return read_records(disk, slots)
 
 
 def check_complete(records: Mapping[int, Record], slots: int, written: int) -> None:

@@ -112,7 +112,9 @@ def _progress(total: int) -> Iterator[Begun]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    shown = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with shown as progress:
         task = progress.add_task("", total=total)
 
         def begun(source: Source, what: str) -> Any:

@@ -23,11 +23,10 @@ from tests.support.namespaces import add_address, namespaces
 from tests.support.qemu import Shape
 from tests.support.records import (
     Record,
-    RecordError,
     check_complete,
     check_kept,
     check_left_behind,
-    read_records,
+    read_while_written,
 )
 from tests.support.visitor import PATIENCE, VisitError, Visitor, visiting
 from vpnctl.errors import VpnctlError
@@ -48,8 +47,6 @@ _CLIENT = "10.1.0.1/24"
 _DISK_OCTETS = SLOTS * 4096 + (1 << 20)
 #: Seconds that a link is cut: shorter than a sidecar waits for a new connection.
 CUT_S = 1.5
-#: Seconds between two looks at disks that are being written to.
-_LOOK_S = 0.05
 _SITES = ("a", "b")
 #: When a move is cancelled for the steps of that.
 _CANCELLED = "disks follow"
@@ -245,12 +242,7 @@ class Rig:
             check_left_behind(await self._records(elsewhere), await self._records(where))
 
     async def _records(self, site: str) -> Mapping[int, Record]:
-        for _ in range(3):
-            with contextlib.suppress(RecordError):
-                # A record may be half written at this moment.
-                return read_records(self._disk(site), SLOTS)
-            await asyncio.sleep(_LOOK_S)
-        return read_records(self._disk(site), SLOTS)
+        return await read_while_written(self._disk(site), SLOTS)
 
     def _disk(self, site: str) -> Path:
         return self.world.directory / site / "disks" / GUEST.disk

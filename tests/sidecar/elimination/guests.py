@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from tests.sidecar.elimination.prose import prose
 from vpnctl.sidecar.elimination import Decoder, Encoder, Options, SiteView
 from vpnctl.sidecar.stream.events import Event, Opaque, Pages
 from vpnctl.sidecar.stream.format import PAGE_SIZE, RamFlag
@@ -40,6 +41,8 @@ class Guest:
             new = self.random.integers(0, 256, PAGE_SIZE, np.uint8)
         elif kind == "text":
             new = np.resize(self.random.integers(97, 123, 700, np.uint8), PAGE_SIZE)
+        elif kind == "prose":
+            new = np.frombuffer(prose(self.random, PAGE_SIZE), np.uint8)
         elif kind == "copy" and self.ram:
             places = list(self.ram)
             other = self.ram[places[int(self.random.integers(len(places)))]]
@@ -71,7 +74,7 @@ class Guest:
         )
 
 
-KINDS = ("text", "random", "update", "update", "same", "copy", "part")
+KINDS = ("text", "prose", "random", "update", "update", "same", "copy", "part")
 
 
 @st.composite
@@ -102,6 +105,7 @@ options = st.builds(
     delta=st.booleans(),
     content=st.booleans(),
     site=st.just(False),
+    text=st.booleans(),
     compress=st.booleans(),
     sub_blocks=st.sampled_from([1, 4, 16]),
     cache_size=st.just(MIB),

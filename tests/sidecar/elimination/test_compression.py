@@ -9,9 +9,10 @@ import pytest
 import zstandard
 
 from vpnctl.errors import SidecarProtocolError
-from vpnctl.sidecar.elimination import MAX_BATCH, Options
+from vpnctl.sidecar.elimination import MAX_BATCH, Decoder, Options
 from vpnctl.sidecar.elimination.compression import (
     HEADER,
+    SPELLED,
     Batch,
     Compressor,
     Decompressor,
@@ -37,15 +38,15 @@ BEHIND_BLOCKS = Options(site=False)
     ],
 )
 def test_the_window_is_no_larger_than_it_has_to_be(options: Options, window: int) -> None:
-    payload = Compressor(options).payload(Batch(Form.BATCH_ZSTD, [b"pages"]))
+    payload = b"".join(Compressor(options).parts(Batch(Form.BATCH_ZSTD, [b"pages"])))
     frame = zstandard.get_frame_parameters(payload[HEADER.size :])
     assert frame.window_size == window
     assert window <= 1 << options.window_log
 
 
-@pytest.mark.parametrize("form", set(Form) - {Form.BATCH_ALONE})
+@pytest.mark.parametrize("form", set(Form) - {Form.BATCH_ALONE, Form.TEXT_ALONE})
 def test_what_was_compressed_is_seen_from_outside(form: Form) -> None:
-    payload = Compressor(replace(Options(), site=False)).payload(Batch(form, [b"octets"]))
+    payload = b"".join(Compressor(replace(Options(), site=False)).parts(Batch(form, [b"octets"])))
     assert is_plain(payload) is not form.compressed
 
 
@@ -68,7 +69,8 @@ def test_long_batches_stand_alone_and_short_ones_continue() -> None:
     batches = [prose(size, seed) for seed, size in enumerate((SHORT, LONG, SHORT, LONG, SHORT))]
     compressor = Compressor(BEHIND_BLOCKS)
     payloads = [
-        compressor.payload(Batch(Form.BATCH_ZSTD, [octets[:50], octets[50:]])) for octets in batches
+        b"".join(compressor.parts(Batch(Form.BATCH_ZSTD, [octets[:50], octets[50:]])))
+        for octets in batches
     ]
     alone, continued = Form.BATCH_ALONE, Form.BATCH_ZSTD
     assert list(map(form_of, payloads)) == [continued, alone, continued, alone, continued]
@@ -84,7 +86,7 @@ def test_long_batches_stand_alone_and_short_ones_continue() -> None:
 
 @pytest.mark.parametrize("options", [replace(BEHIND_BLOCKS, level=4), Options.zstd_long()])
 def test_where_the_window_is_wide_every_batch_continues(options: Options) -> None:
-    payload = Compressor(options).payload(Batch(Form.BATCH_ZSTD, [prose(LONG, 1)]))
+    payload = b"".join(Compressor(options).parts(Batch(Form.BATCH_ZSTD, [prose(LONG, 1)])))
     assert form_of(payload) is Form.BATCH_ZSTD
 
 
@@ -112,3 +114,26 @@ def test_a_frame_that_is_not_what_its_payload_says_is_refused(
     payload = HEADER.pack(Form.BATCH_ALONE, claimed) + body
     with pytest.raises(SidecarProtocolError, match=told):
         Decompressor(BEHIND_BLOCKS).batch(payload)
+
+
+@pytest.mark.parametrize(
+    ("payload", "told"),
+    [
+        (HEADER.pack(Form.TEXT, 5) + b"abc", "no room for its text"),
+        (HEADER.pack(Form.TEXT_ZSTD, 0) + SPELLED.pack(5) + b"abcde", "for 0"),
+        (HEADER.pack(Form.TEXT, 100) + SPELLED.pack(2**32 - 1) + b"abc", "the limit is"),
+        (HEADER.pack(Form.TEXT, 100) + SPELLED.pack(2) + b"abc", "claims 2 octets and has 3"),
+        (HEADER.pack(Form.TEXT_ALONE, 100) + SPELLED.pack(9) + frame(bytes(10)), "its frame 10"),
+        (HEADER.pack(Form.TEXT_ZSTD, 100) + SPELLED.pack(9) + bytes(10), "are damaged"),
+        (HEADER.pack(Form.TEXT, MAX_BATCH + 1) + SPELLED.pack(3) + b"abc", "claims to stand for"),
+    ],
+)
+def test_spelled_text_is_as_long_as_its_payload_says(payload: bytes, told: str) -> None:
+    with pytest.raises(SidecarProtocolError, match=told):
+        Decompressor(BEHIND_BLOCKS).batch(payload)
+
+
+def test_a_stage_that_was_not_agreed_on_is_refused() -> None:
+    payload = HEADER.pack(Form.TEXT, 3) + SPELLED.pack(3) + b"abc"
+    with pytest.raises(SidecarProtocolError, match="form TEXT was not agreed on"):
+        Decoder(replace(BEHIND_BLOCKS, text=False)).decompress(payload)

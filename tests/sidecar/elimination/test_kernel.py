@@ -79,6 +79,15 @@ def test_deltas_that_leave_their_page_are_refused_by_both(
 
 
 @BOTH
+def test_columns_may_begin_anywhere_in_a_payload(kernel: object) -> None:
+    octets = np.frombuffer(b"\0" + np.array([1, 7, 2], "<u2").tobytes(), np.uint8)
+    counts, runs = octets[1:3].view(np.uint16), octets[3:].view(np.uint16).reshape(-1, 2)
+    pages = np.zeros((1, PAGE), np.uint8)
+    assert kernel.delta_apply(pages, counts, runs, octets[1:3])  # type: ignore[attr-defined]
+    assert pages.nonzero()[1].tolist() == [7]
+
+
+@BOTH
 def test_the_first_and_the_last_octet_can_change(kernel: object) -> None:
     ring = np.zeros((1, PAGE), np.uint8)
     pages = ring.copy()

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from vpnctl.sidecar.elimination.pace import (
     BELIEFS,
+    FASTER,
+    FREE_LOOKS,
     INERTIA,
     SPARING,
     TRY_EVERY,
@@ -76,13 +78,13 @@ def test_everything_is_done_until_the_link_is_known() -> None:
 
 def test_a_link_that_turns_out_to_be_fast_ends_the_work() -> None:
     pace = Pace()
-    pace.unhindered(10_000_000, 0.008)
+    pace.unhindered(10_000_000, 0.008, 50 * 0.008)
     assert pace.next() is Effort.NONE
 
 
 def test_a_link_that_becomes_slow_begins_it_again() -> None:
     pace = Pace()
-    pace.unhindered(10_000_000, 0.008)
+    pace.unhindered(10_000_000, 0.008, 50 * 0.008)
     assert pace.next() is Effort.NONE
     for _ in range(20):
         pace.carried(1_250_000, 0.1)
@@ -92,15 +94,32 @@ def test_a_link_that_becomes_slow_begins_it_again() -> None:
 def test_a_link_that_was_believed_to_be_fast_is_as_slow_as_it_shows_at_once() -> None:
     """What fits into the buffers on its way tells nothing."""
     pace = Pace()
-    pace.unhindered(4_000_000, 0.001)
+    pace.unhindered(4_000_000, 0.001, 50 * 0.001)
     assert pace.next() is Effort.NONE
     pace.carried(12_500_000, 0.25)
     assert pace.next() is Effort.ALL
 
 
+def test_a_link_that_was_slow_is_not_believed_to_be_fast_because_processors_are_busy() -> None:
+    pace = Pace()
+    for _ in range(3):
+        pace.carried(12_500_000, 1.0)
+        for _ in range(FREE_LOOKS):
+            # For a moment nothing waits for it.
+            pace.unhindered(2_500_000, 0.005, 0.25)
+        assert pace.link == pytest.approx(12_500_000)
+        assert pace.next() is Effort.ALL
+    for _ in range(4):
+        pace.unhindered(2_500_000, 0.005, 0.25)
+    assert pace.link == pytest.approx(12_500_000 * FASTER**4)
+    # What it did take, it can take.
+    pace.unhindered(50_000_000, 0.005, 0.25)
+    assert pace.link == pytest.approx(200_000_000)
+
+
 def test_an_effort_not_in_use_is_tried_now_and_then() -> None:
     pace = Pace()
-    pace.unhindered(10_000_000, 0.008)
+    pace.unhindered(10_000_000, 0.008, 50 * 0.008)
     tried = []
     for _ in range(4 * TRY_EVERY[1] // (8 << 20)):
         effort = pace.next()
@@ -112,7 +131,7 @@ def test_an_effort_not_in_use_is_tried_now_and_then() -> None:
 
 def test_content_that_begins_to_repeat_is_noticed_by_a_trial() -> None:
     pace = Pace()
-    pace.unhindered(1_000_000, 0.001)
+    pace.unhindered(1_000_000, 0.001, 50 * 0.001)
     assert pace.next() is Effort.NONE
     pace.worked(Effort.ALL, 1 << 20, 1 << 14, 1 << 12, 0.0005)
     assert pace.next() is Effort.ALL

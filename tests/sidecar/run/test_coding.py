@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,13 +12,21 @@ import pytest
 
 from tests.sidecar.stream.samples import SAMPLES, sample
 from vpnctl.errors import SidecarError, SidecarProtocolError, StreamRefusedError
-from vpnctl.sidecar.elimination import Effort, Options, SiteCache
+from vpnctl.sidecar.elimination import MAX_PAYLOAD, Effort, Options, SiteCache
 from vpnctl.sidecar.elimination.compression import HEADER, Form
+from vpnctl.sidecar.elimination.site import segment
 from vpnctl.sidecar.run.agreement import Agreed, SourceAgreement, answer_to
 from vpnctl.sidecar.run.decoding import Decoding
 from vpnctl.sidecar.run.encoding import Encoding
 from vpnctl.sidecar.run.tasks import LIGHT
-from vpnctl.sidecar.wan.messages import Check, Payload
+from vpnctl.sidecar.wan.messages import (
+    SOURCE_SAYS,
+    Check,
+    Message,
+    MessageReader,
+    Payload,
+    encode,
+)
 
 MIB = 1 << 20
 SMALL = {"cache_size": MIB, "window_log": 20}
@@ -44,8 +54,14 @@ def encoded(
             messages += encoding.compress(one).messages
         begin = end
     messages += encoding.compress(encoding.finish()).messages
-    assert all(isinstance(one, Payload | Check) for one in messages)
-    return [one for one in messages if isinstance(one, Payload | Check)]
+    return [arrived(one) for one in messages]
+
+
+def arrived(message: Message) -> Payload | Check:
+    """A message as the destination has it: in one piece."""
+    ((found),) = MessageReader(SOURCE_SAYS, MAX_PAYLOAD).feed(b"".join(encode(message)))
+    assert isinstance(found, Payload | Check)
+    return found
 
 
 def let_through(decoding: Decoding, messages: list[Payload | Check]) -> Iterator[memoryview]:
@@ -80,8 +96,7 @@ def test_without_effort_octets_go_at_once_and_keep_their_order() -> None:
     # Behind what waits for company, nothing passes.
     assert work[1].stream == work[2].stream == 0
     messages = [message for one in work for message in encoding.compress(one).messages]
-    wanted = [one for one in messages if isinstance(one, Payload | Check)]
-    assert decoded(Decoding(agreed), wanted) == octets
+    assert decoded(Decoding(agreed), [arrived(one) for one in messages]) == octets
 
 
 def test_what_takes_long_goes_to_another_thread() -> None:
@@ -95,7 +110,7 @@ def test_what_takes_long_goes_to_another_thread() -> None:
         work = [encoding.eliminate(part, effort), encoding.flush()]
         assert all(one.is_light for one in work) is is_light
         (payload,) = (
-            message
+            arrived(message)
             for one in work
             for message in encoding.compress(one).messages
             if isinstance(message, Payload)
@@ -128,7 +143,7 @@ def test_nothing_wrong_is_let_through(stages: str) -> None:
 def test_octets_without_a_check_are_not_collected_for_ever() -> None:
     agreed = Agreed(Options.pass_through(), None)
     encoding, decoding = Encoding(agreed), Decoding(agreed)
-    (payload,) = encoding.compress(encoding.eliminate(bytes(MIB))).messages
+    (payload,) = map(arrived, encoding.compress(encoding.eliminate(bytes(MIB))).messages)
     assert isinstance(payload, Payload)
     assert decoded(decoding, 31 * [payload]) == b""
     with pytest.raises(SidecarProtocolError, match="33554432 octets, without a check"):
@@ -209,3 +224,27 @@ def test_pieces_of_nothing_are_not_taken_for_ever() -> None:
     nothing = Payload(HEADER.pack(Form.OCTETS, 0))
     with pytest.raises(SidecarProtocolError, match="pieces of the guest's stream, 0 octets"):
         decoded(decoding, 100_000 * [nothing])
+
+
+def test_a_site_cache_on_a_full_disk_says_so_and_the_stream_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = (SiteCache(tmp_path / name, 64 * MIB) for name in ("here", "there"))
+    source = SourceAgreement(Options(**SMALL), here)
+    answer, at_destination = answer_to(source.offer, 64 * MIB, there)
+    at_source = source.agree(answer)
+    encoding, decoding = Encoding(at_source), Decoding(at_destination)
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(segment, "_write", full)
+    octets = sample(SAMPLES[0])
+    messages = encoded(encoding, octets, random.Random(1), [Effort.ALL])
+    assert decoded(decoding, messages) == octets
+    for agreed, directory in ((at_source, "here"), (at_destination, "there")):
+        said: list[str] = []
+        agreed.close(said.append)
+        assert said == [
+            f"site cache: nothing more is stored in {tmp_path / directory}: No space left on device"
+        ]

@@ -68,6 +68,24 @@ def asked(path: Path, answers: Mapping[str, Any] = FINE, migrate: Any = None) ->
     return asyncio.run(story())
 
 
+def test_a_qemu_that_ends_meanwhile_does_not_hide_how_its_migration_ended(tmp_path: Path) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(json.dumps(GREETING).encode() + b"\n")
+        assert b"qmp_capabilities" in await reader.read(65536)
+        writer.write(b'{"return": {}}\n')
+        assert b"query-migrate" in await reader.read(65536)
+        writer.close()
+
+    async def story() -> int | None:
+        async with (
+            await asyncio.start_unix_server(serve, tmp_path / "qmp"),
+            monitored(tmp_path / "qmp") as monitor,
+        ):
+            return await monitor.remaining()
+
+    assert asyncio.run(story()) is None
+
+
 @pytest.mark.parametrize(
     ("migrate", "remaining"),
     [(ACTIVE, 123_456_789), ({}, None), ({"status": "completed"}, None), (None, None)],

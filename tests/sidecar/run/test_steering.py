@@ -166,3 +166,33 @@ def test_a_link_that_is_cut_does_not_change_the_pieces() -> None:
     pieces.seen(Look(elapsed=1.0, stream=40_000_000, carried=5_000_000, held_s=0.9))
     pieces.seen(Look(elapsed=60.0, stream=0, carried=0, held_s=60.0))
     assert pieces.size == 320_000
+
+
+def test_a_link_that_held_things_up_for_some_of_the_time_is_not_believed_to_be_fast() -> None:
+    """Processors that are short hide how much of the time it was the link."""
+    steering = Steering(True)
+    steering.seen(Look(elapsed=0.25, stream=4_000_000, carried=3_000_000, held_s=0.2), 0.25)
+    for step in range(2, 40):
+        steering.seen(Look(elapsed=0.25, stream=4_000_000, carried=3_000_000, held_s=0.1), step / 4)
+        assert steering.effort(1 << 20) is Effort.ALL
+    steering.seen(Look(elapsed=0.25, stream=250_000_000, carried=250_000_000, held_s=0.0), 10.0)
+    assert steering.effort(1 << 20) is Effort.NONE
+
+
+def test_what_arrived_over_a_link_that_was_the_limit_is_no_measure_of_an_effort() -> None:
+    """Random numbers go no faster for any effort, and text comes after them."""
+    steering = Steering(True)
+    random_numbers = Encoded(
+        [], Work([Batch(Form.BATCH, [bytes(1 << 20)])], Effort.ALL, 1 << 20, 0.005), 1 << 20, 0.005
+    )
+    given = 0
+    steering.effort(4 << 20)
+    for step in range(1, 40):
+        steering.effort(1 << 20)
+        steering.encoded(random_numbers)
+        for part in range(10):
+            now, given = (step + part / 10) / 4, given + (1 << 20) // 10
+            steering.given(given, now)
+        # The far end was given less than the link carried: what was first is not there yet.
+        steering.seen(Look(elapsed=0.25, stream=3_000_000, carried=3_000_000, held_s=0.24), now)
+        assert steering.effort(0) is Effort.ALL

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpnctl.errors import SidecarProtocolError
-from vpnctl.sidecar.run.under_way import FAR_MOST, LEAST, SLACK_S, UnderWay
+from vpnctl.sidecar.run.under_way import FAR_MOST, LEAST, SLACK_S, Pause, UnderWay
 
 _PIECE = 64 * 1024
 _STEP_S = 0.001
@@ -47,7 +47,7 @@ def test_a_link_is_kept_busy_and_a_pause_short(rate: float, way_s: float) -> Non
 def test_a_busy_site_is_kept_busy_while_the_pause_is_far(slow_s: float) -> None:
     """What takes long in a busy site takes no longer when more is under way."""
     near, far = UnderWay(), UnderWay()
-    far.far = True
+    far.pause = Pause.FAR
     for under_way in (near, far):
         # One piece was quick, and since then all wait for processors.
         under_way.take(_PIECE, 0.0)
@@ -60,10 +60,20 @@ def test_a_busy_site_is_kept_busy_while_the_pause_is_far(slow_s: float) -> None:
 
 def test_little_is_under_way_soon_after_the_pause_has_become_near() -> None:
     under_way = UnderWay()
-    under_way.far = True
+    under_way.pause = Pause.FAR
     assert travel(under_way, 50e6, 0.02, 2.0, 0.0) > 2 * SLACK_S
-    under_way.far = False
+    under_way.pause = Pause.NEAR
     assert travel(under_way, 50e6, 0.02, 2.0, 10.0) <= 0.02 + LEAST / 50e6 + 2 * SLACK_S
+
+
+def test_once_the_pause_has_begun_nothing_waits() -> None:
+    under_way = UnderWay()
+    travel(under_way, 50e6, 0.02, 2.0, 0.0)
+    for pause, expected in ((Pause.FAR, False), (Pause.BEGUN, True), (Pause.NEAR, False)):
+        under_way.pause = pause
+        under_way.take(FAR_MOST, 10.0)
+        assert under_way.has_room(10.0) is expected
+        under_way.give(under_way.taken, 10.0 + SLACK_S)
 
 
 def test_an_other_site_that_becomes_slow_gets_less() -> None:

@@ -149,3 +149,14 @@ def test_a_stream_that_ends_in_its_ram_is_not_whole(stream: bytes, place: int) -
     parser.feed(stream[: place % ram])
     with pytest.raises(StreamRefusedError, match="the stream ends after"):
         parser.finish()
+
+
+def test_the_last_part_of_the_memory_tells_that_the_guest_stands_still() -> None:
+    parser = StreamParser()
+    parser.feed(HEAD + streams.part([page(0, FULL_A, b"pc.ram")]))
+    assert not parser.has_stopped
+    octets = streams.last_part([page(PAGE, FULL_B, b"pc.ram")])
+    parser.feed(octets[:10])
+    assert parser.has_stopped
+    parser.feed(octets[10:] + streams.devices())
+    assert parser.has_stopped

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.sidecar.wan import rooms
 from vpnctl.errors import SidecarProtocolError
 from vpnctl.sidecar.wan import records
 from vpnctl.sidecar.wan.connection import (
+    ACK_ALONG,
     ACK_EVERY,
     TRANSITIONS,
     Arrived,
@@ -33,17 +36,22 @@ DESTINATION = Greeting("m1", Role.DESTINATION, "1" * 16, {})
 
 def said(connection: Connection, limit: int = MAX_SEGMENT) -> bytes:
     """All that a connection has to say now."""
-    return b"".join(iter(lambda: connection.next_record(limit), b""))
+    return b"".join(iter(lambda: b"".join(connection.next_record(limit)), b""))
+
+
+def hear(connection: Connection, octets: bytes) -> Iterator[ConnectionEvent]:
+    """What a connection makes of ``octets``, as much of them at once as it has room for."""
+    return rooms.fed(octets, connection.room, connection.receive)
 
 
 def opened(ours: Transfer, theirs: Transfer) -> tuple[Connection, Connection]:
     """A source's and a destination's end of a new connection."""
     source, destination = Connection(), Connection()
     source.greet(SOURCE, ours.received)
-    assert list(destination.receive(said(source))) == [PeerGreeted(SOURCE, ours.received)]
+    assert list(hear(destination, said(source))) == [PeerGreeted(SOURCE, ours.received)]
     destination.greet(DESTINATION, theirs.received)
     destination.open(theirs)
-    (greeted,) = source.receive(said(destination))
+    (greeted,) = hear(source, said(destination))
     assert greeted == PeerGreeted(DESTINATION, theirs.received)
     source.open(ours)
     return source, destination
@@ -53,14 +61,14 @@ def reached(state: State) -> Connection:
     """A connection that its peer has brought to ``state``; nothing was sent to it but that."""
     connection = Connection()
     if state is State.MEETING:
-        list(connection.receive(PREFACE))
+        list(hear(connection, PREFACE))
         return connection
-    list(connection.receive(PREFACE + records.encode(Kind.GREETING, 0, SOURCE.to_json())))
+    list(hear(connection, PREFACE + records.encode(Kind.GREETING, 0, SOURCE.to_json())))
     if state is State.MET:
         return connection
     connection.open(Transfer(1000))
     if state is State.ENDED:
-        list(connection.receive(records.encode(Kind.BYE, 0)))
+        list(hear(connection, records.encode(Kind.BYE, 0)))
     return connection
 
 
@@ -81,9 +89,9 @@ def test_each_kind_of_record_is_taken_in_its_states_alone(state: State, kind: Ki
     after = TRANSITIONS.get((state, kind))
     if after is None:
         with pytest.raises(SidecarProtocolError, match=f"{kind.name}, which makes no sense"):
-            list(connection.receive(VALID[kind]))
+            list(hear(connection, VALID[kind]))
     else:
-        list(connection.receive(VALID[kind]))
+        list(hear(connection, VALID[kind]))
         assert connection.state is after
 
 
@@ -105,12 +113,12 @@ def test_what_was_put_in_comes_out_however_often_it_is_cut(
     for passed, limit in [*connections, (10_000_000, 100)]:
         source, destination = opened(ours, theirs)
         arriving = said(source, limit)[:passed]
-        for event in destination.receive(arriving):
+        for event in hear(destination, arriving):
             assert isinstance(event, Arrived)
             got += bytes(event.octets)
         # What the destination acknowledges may be lost with the connection, or not.
         if passed % 2:
-            list(source.receive(said(destination)))
+            list(hear(source, said(destination)))
     assert got == octets
 
 
@@ -119,39 +127,52 @@ def test_both_directions_share_a_connection() -> None:
     source, destination = opened(ours, theirs)
     ours.put(b"pages")
     theirs.put(b"return path")
-    assert list(destination.receive(said(source))) == [Arrived(b"pages")]
-    assert list(source.receive(said(destination))) == [Arrived(b"return path")]
+    assert list(hear(destination, said(source))) == [Arrived(b"pages")]
+    assert list(hear(source, said(destination))) == [Arrived(b"return path")]
 
 
 def test_much_is_acknowledged_at_once_and_little_with_the_sign_of_life() -> None:
     ours, theirs = Transfer(10**6), Transfer(10**6)
     source, destination = opened(ours, theirs)
     ours.put(bytes(1000))
-    list(destination.receive(said(source)))
+    list(hear(destination, said(source)))
     assert said(destination) == b""
     destination.alive()
-    list(source.receive(said(destination)))
+    list(hear(source, said(destination)))
     assert ours.unacknowledged == 0
     ours.put(bytes(ACK_EVERY))
-    list(destination.receive(said(source)))
-    list(source.receive(said(destination)))
+    list(hear(destination, said(source)))
+    list(hear(source, said(destination)))
     assert ours.unacknowledged == 0
+
+
+def test_what_goes_to_the_peer_anyway_takes_an_acknowledgement_along() -> None:
+    ours, theirs = Transfer(10**6), Transfer(10**6)
+    source, destination = opened(ours, theirs)
+    for size, unacknowledged in ((ACK_ALONG - 1, ACK_ALONG - 1), (1, 0)):
+        assert not source.wants_to_send
+        ours.put(bytes(size))
+        assert source.wants_to_send
+        list(hear(destination, said(source)))
+        theirs.put(b"given")
+        assert list(hear(source, said(destination)))[-1] == Arrived(b"given")
+        assert ours.unacknowledged == unacknowledged
 
 
 def test_a_goodbye_acknowledges_everything() -> None:
     ours, theirs = Transfer(1000), Transfer(1000)
     source, destination = opened(ours, theirs)
     ours.put(b"the end")
-    list(destination.receive(said(source)))
+    list(hear(destination, said(source)))
     destination.leave()
-    assert list(source.receive(said(destination))) == [PeerLeft()]
+    assert list(hear(source, said(destination))) == [PeerLeft()]
     assert ours.unacknowledged == 0
 
 
 def test_why_the_peer_gave_up_is_fit_for_a_terminal() -> None:
     source, destination = opened(Transfer(1000), Transfer(1000))
     destination.abort("\x1b[2Jdisk\nfull\x00" + "é" * 5000)
-    (event,) = source.receive(said(destination))
+    (event,) = hear(source, said(destination))
     assert isinstance(event, PeerAborted)
     assert event.reason.startswith("[2Jdisk full")
     assert event.reason.isprintable()
@@ -163,14 +184,14 @@ def test_an_abort_overtakes_what_waits() -> None:
     source, destination = opened(ours, Transfer(1000))
     ours.put(bytes(500_000))
     source.abort("enough")
-    assert list(destination.receive(source.next_record(100))) == [PeerAborted("enough")]
+    assert list(hear(destination, *source.next_record(100))) == [PeerAborted("enough")]
 
 
 @pytest.mark.parametrize("offset", [1, 5, 2**63])
 def test_a_peer_that_has_what_was_never_sent_is_refused(offset: int) -> None:
     connection = Connection()
     greeting = PREFACE + records.encode(Kind.GREETING, offset, SOURCE.to_json())
-    list(connection.receive(greeting))
+    list(hear(connection, greeting))
     with pytest.raises(SidecarProtocolError, match="acknowledges"):
         connection.open(Transfer(1000))
 
@@ -187,9 +208,9 @@ def test_a_peer_that_has_what_was_never_sent_is_refused(offset: int) -> None:
 )
 def test_a_hole_a_replay_and_a_false_acknowledgement_are_refused(record: bytes) -> None:
     connection = reached(State.OPEN)
-    list(connection.receive(records.encode(Kind.SEGMENT, 0, b"12345")))
+    list(hear(connection, records.encode(Kind.SEGMENT, 0, b"12345")))
     with pytest.raises(SidecarProtocolError):
-        list(connection.receive(record))
+        list(hear(connection, record))
 
 
 @given(
@@ -201,7 +222,7 @@ def test_no_peer_makes_a_connection_do_anything_but_end(state: State, parts: lis
     events: list[ConnectionEvent] = []
     with suppress(SidecarProtocolError):
         for part in parts:
-            events += connection.receive(part)
+            events += hear(connection, part)
             if connection.state is State.MET:
                 connection.open(Transfer(1000))
     assert all(isinstance(event, ConnectionEvent) for event in events)

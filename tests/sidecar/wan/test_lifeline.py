@@ -227,6 +227,36 @@ def test_the_limit_changes_while_octets_move() -> None:
     story(told)
 
 
+def test_what_the_link_takes_at_once_has_gone_when_it_was_queued() -> None:
+    """Nobody has to be woken up for it; unless a limit makes it wait."""
+
+    async def told() -> None:
+        async with (
+            linked() as (source, destination, _),
+            source.kept(),
+            destination.lifeline.kept(),
+        ):
+            await source.connect()
+            for number in range(50):
+                await asyncio.sleep(0.001)
+                before = source.transfer.sent
+                payloads = [Payload(bytes([number])), Payload(bytes(1000))]
+                await source.send(*payloads)
+                assert source.transfer.unsent == 0
+                assert source.transfer.sent == before + 1001 + 2 * 5
+                assert [await destination.lifeline.receive() for _ in payloads] == payloads
+            source.set_rate(10_000.0)
+            await source.send(Payload(bytes(1000)))
+            assert source.transfer.unsent > 0
+            assert await destination.lifeline.receive() == Payload(bytes(1000))
+            await deliver(source, b"")
+            await collect(destination.lifeline)
+            await source.receive()
+            source.leave()
+
+    story(told)
+
+
 def test_the_return_path_is_carried() -> None:
     async def told() -> None:
         async with (

@@ -114,3 +114,11 @@ def test_a_message_that_trickles_in_takes_no_more_than_its_octets() -> None:
         tracemalloc.stop()
     assert found == [Payload(bytes(100_000))]
     assert most < 500_000
+
+
+@given(st.lists(st.binary(max_size=LIMIT // 4), min_size=1, max_size=4))
+def test_a_payload_in_parts_arrives_in_one_piece(parts: list[bytes]) -> None:
+    sent = Payload(parts[0], tuple(parts[1:]))
+    whole = Payload(b"".join(parts))
+    assert sent.size == whole.size == len(whole.octets)
+    assert read(SOURCE_SAYS, wire(sent), []) == [whole]

@@ -67,13 +67,25 @@ def paced(rate: float) -> Pace:
     return pace
 
 
-@given(st.floats(1e4, 1e10))
+@given(st.floats(1e4, 1.3e8))
 def test_a_segment_takes_two_milliseconds_or_fits_one_tls_record(rate: float) -> None:
     pace = paced(rate)
     assert pace.rate == pytest.approx(rate, rel=0.05)
-    assert pace.segment <= MAX_SEGMENT
-    assert pace.segment + HEADER.size <= max(16384, rate * 0.002 * 1.05)
-    assert (pace.segment + HEADER.size) % 16384 == 0 or pace.segment == MAX_SEGMENT
+    assert pace.segment(None) <= MAX_SEGMENT
+    assert pace.segment(None) + HEADER.size <= max(16384, rate * 0.002 * 1.05)
+    assert (pace.segment(None) + HEADER.size) % 16384 == 0 or pace.segment(None) == MAX_SEGMENT
+
+
+@given(st.floats(1.4e8, 1e10))
+def test_where_the_longest_segment_takes_eight_milliseconds_all_are_as_long(rate: float) -> None:
+    assert paced(rate).segment(None) == MAX_SEGMENT <= rate * 0.008
+
+
+@given(st.floats(1e4, 1e10), st.floats(1e4, 1e10))
+def test_a_limit_bounds_segments_as_a_slower_link_does(rate: float, limit: float) -> None:
+    segment = paced(rate).segment(limit)
+    assert segment <= paced(rate).segment(None)
+    assert segment + HEADER.size <= max(16384, limit * 0.008 + HEADER.size)
 
 
 @given(st.floats(1e4, 1e10))
@@ -88,16 +100,45 @@ def test_nothing_to_send_is_no_slow_link() -> None:
     pace.sent(1_000_000, 50.01)
     assert pace.rate == pytest.approx(1e8, rel=0.05)
     pace.began(None)
-    assert pace.segment + HEADER.size == 16384
+    assert pace.segment(None) + HEADER.size == 16384
+
+
+def test_moments_without_anything_to_send_are_left_out() -> None:
+    """Who makes what is sent takes his time for each piece."""
+    pace, now = paced(1e8), 50.0
+    for _ in range(200):
+        pace.sending(now)
+        pace.sent(250_000, now + 0.001)
+        pace.paused()
+        now += 0.002
+    assert pace.rate == pytest.approx(2.5e8, rel=0.05)
 
 
 @pytest.mark.parametrize(
     ("between_cuts", "segment"),
-    [(1, 1024), (100_000, 2792), (1_000_000, 8831), (1e9, MAX_SEGMENT), (1e15, MAX_SEGMENT)],
+    [(1, 1024), (100_000, 2792), (1_000_000, 8831), (1e9, 279_284), (1e15, MAX_SEGMENT)],
 )
 def test_a_link_that_is_cut_often_gets_small_segments(between_cuts: float, segment: int) -> None:
     pace = paced(1e9)
-    assert pace.segment == MAX_SEGMENT
+    assert pace.segment(None) == MAX_SEGMENT
     pace.began(between_cuts)
     pace.rate = 1e9
-    assert pace.segment == segment
+    assert pace.segment(None) == segment
+
+
+@pytest.mark.parametrize(
+    ("rate", "unsent"), [(1e5, 1 << 17), (58e6, 1 << 17), (100e6, 3 << 17), (1e10, 1 << 20)]
+)
+def test_the_kernel_holds_what_it_sends_in_a_moment(rate: float, unsent: int) -> None:
+    assert paced(rate).unsent == unsent
+
+
+def test_a_fast_link_gets_large_segments_before_its_first_interval_is_over() -> None:
+    pace = Pace()
+    pace.began(None)
+    for step in range(64):
+        assert pace.segment(None) + HEADER.size == 16384
+        pace.sending(step * 2e-5)
+        pace.sent(16384, (step + 1) * 2e-5)
+    assert pace.rate == pytest.approx(16384 / 2e-5)
+    assert pace.segment(None) == MAX_SEGMENT

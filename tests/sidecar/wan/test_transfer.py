@@ -110,3 +110,17 @@ def test_there_is_no_room_while_the_window_is_full() -> None:
     transfer.take(100)
     transfer.acknowledge(1)
     assert transfer.has_room
+
+
+def test_what_was_put_in_at_once_goes_together_if_that_leaves_no_segment_half_empty() -> None:
+    transfer = Transfer(window=1000)
+    for size in (60, 30, 30, 90, 200):
+        transfer.put(b"h", bytes(size - 1))
+    taken = []
+    while transfer.unsent:
+        taken.append(sum(map(len, transfer.take(100)[1])))
+    # 60 and 30; 30 goes with what follows, as it would leave too much room; its rest is short, too.
+    assert taken == [90, 100, 100, 100, 20]
+    transfer.resume(90)
+    transfer.acknowledge(90)
+    assert sum(map(len, transfer.take(130)[1])) == 120

@@ -80,12 +80,12 @@ def add_to(app: typer.Typer) -> None:
         from vpnctl.sidecar.wan.address import Address
 
         read = Reader()
-        where = read(lambda: Address.parse(listen))
+        where = read(lambda: Address.parse(listen), "--listen")
         tls = read(lambda: tls_of(ctx.obj, plain, peer_name, where))
-        most = read(lambda: parse_size(memory))
-        site = read(lambda: site_of(site_cache, site_size))
+        most = read(lambda: parse_size(memory), "--memory")
+        site = read(lambda: site_of(site_cache, site_size), "--site-size")
         limits = read(lambda: limits_of(resume, keepalive, patient=True))
-        scraped_at = read(lambda: metrics_of(metrics))
+        scraped_at = read(lambda: metrics_of(metrics), "--metrics")
         read.tell()
         settings = DestinationSettings(
             qemu=qemu, listen=where, tls=tls, limits=limits, memory=most, site=site

@@ -80,7 +80,7 @@ SITE_SIZE = "8G"
 
 #: What ``--stages`` may be beside a list of stages.
 _SETS = {
-    "all": ("delta", "content", "site", "compress"),
+    "all": ("delta", "content", "site", "text", "compress"),
     "zstd": ("compress",),
     "none": (),
 }
@@ -90,25 +90,33 @@ _STAGES = _SETS["all"]
 class Reader:
     """Reads options one by one, and tells everything that is wrong with them at once.
 
-    What it gives for an option that is wrong must not be used; `tell` comes before.
+    What it gives for an option that is wrong serves to read others alone; `tell` comes before.
     """
 
     def __init__(self) -> None:
-        self._wrong: dict[str, UsageError] = {}
+        self._wrong: dict[str, str] = {}
 
-    def __call__(self, read: Callable[[], _Read]) -> _Read:
-        """What ``read`` gives."""
+    def __call__(
+        self, read: Callable[[], _Read], option: str = "", *, instead: _Read | None = None
+    ) -> _Read:
+        """What ``read`` gives, or ``instead``.
+
+        ``option``: whose text it reads, where its errors do not say so.
+        """
         try:
             return read()
         except UsageError as error:
-            self._wrong[error.message] = error
-            return cast("_Read", None)
+            self._wrong[f"{option}: {error.message}" if option else error.message] = error.hint
+            return cast("_Read", instead)
 
     def tell(self) -> None:
-        """Raise one `UsageError` for all that was wrong."""
+        """Raise one `UsageError` for all that was wrong, each with its remedy."""
+        if len(self._wrong) == 1:
+            ((message, hint),) = self._wrong.items()
+            raise UsageError(message, hint=hint)
         if self._wrong:
-            hints = dict.fromkeys(error.hint for error in self._wrong.values())
-            raise UsageError("; ".join(self._wrong), hint="; ".join(filter(None, hints)))
+            lines = (": ".join(filter(None, wrong)) for wrong in self._wrong.items())
+            raise UsageError("\n       ".join(lines))
 
 
 def tls_of(settings: Settings, plain: bool, peer_name: str, where: Address | None) -> Tls | None:
@@ -160,13 +168,16 @@ def site_of(directory: Path | None, size: str) -> SiteDirectory | None:
 def stages_of(text: str, has_site: bool, **numbers: int) -> Options:
     """``--stages``; ``numbers`` are the other fields of `Options`.  Raises `UsageError`.
 
-    ``has_site``: whether there is a site cache; without it, ``all`` does without, too.
+    ``has_site``: whether there is a site cache; without it, ``all`` does without, too, and without
+    ``text`` where the kernel was not compiled, as in Python it is slower than any link.
     """
-    from vpnctl.sidecar.elimination import Options
+    from vpnctl.sidecar.elimination import Options, kernel
 
     chosen = _SETS.get(text, tuple(text.split(",")))
-    if text == "all" and not has_site:
-        chosen = tuple(name for name in chosen if name != "site")
+    if text == "all":
+        missing = {"site"} if not has_site else set()
+        missing |= {"text"} if kernel.NAME == "portable" else set()
+        chosen = tuple(name for name in chosen if name not in missing)
     unknown = [name for name in chosen if name not in _STAGES]
     if unknown:
         raise UsageError(

@@ -6,13 +6,14 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from vpnctl.cli.output import say
+from vpnctl.cli.output import count, say
 from vpnctl.cli.sidecar.quantities import show_rate, show_seconds, show_size
 from vpnctl.sidecar.run.progress import Phase, Progress
 
@@ -71,12 +72,18 @@ class LiveLine:
 async def _watch(
     progress: Callable[[], Progress], show: Callable[[Progress], None], every_s: float
 ) -> None:
-    try:
-        while True:
-            show(progress())
-            await asyncio.sleep(every_s)
-    finally:
-        show(progress())
+    """``show`` is called in a thread: who reads may be slow, or stopped, and octets must move on.
+
+    Only at the end it is waited for.
+    """
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1, thread_name_prefix="report") as shower:
+        try:
+            while True:
+                await loop.run_in_executor(shower, show, progress())
+                await asyncio.sleep(every_s)
+        finally:
+            shower.submit(show, progress()).result()
 
 
 def summary(now: Progress) -> str:
@@ -90,7 +97,7 @@ def summary(now: Progress) -> str:
     ]
     if now.cuts:
         parts.append(
-            f"cut {now.cuts} times, {show_seconds(now.cut_s)} without connection,"
+            f"cut {count(now.cuts, 'time')}, {show_seconds(now.cut_s)} without connection,"
             f" {show_size(now.resent)} sent again"
         )
     return ", ".join(parts)

@@ -82,8 +82,8 @@ def add_to(app: typer.Typer) -> None:
         stages: Annotated[
             str,
             typer.Option(
-                help="delta,content,site,compress or some of them; all; zstd: compression alone;"
-                " none.",
+                help="delta,content,site,text,compress or some of them; all; zstd: compression"
+                " alone; none.",
                 rich_help_panel=STAGES_PANEL,
             ),
         ] = "all",
@@ -111,11 +111,13 @@ def add_to(app: typer.Typer) -> None:
                 rich_help_panel=STAGES_PANEL,
             ),
         ] = "256M",
-        level: Annotated[int, typer.Option(help="zstd's level.", rich_help_panel=STAGES_PANEL)] = 3,
+        level: Annotated[
+            int, typer.Option(help="zstd's level, 1 to 19.", rich_help_panel=STAGES_PANEL)
+        ] = 3,
         window: Annotated[
             int,
             typer.Option(
-                help="zstd looks back 2 to the power of this octets.",
+                help="zstd looks back 2 to the power of this octets, 17 to 27.",
                 rich_help_panel=STAGES_PANEL,
             ),
         ] = 27,
@@ -144,6 +146,7 @@ def add_to(app: typer.Typer) -> None:
         A failure at any time before that leaves the guest running here.
         """
         from vpnctl.cli.sidecar.running import run_until_ended, supervise
+        from vpnctl.sidecar.elimination.options import MIB
         from vpnctl.sidecar.run.control import check_rate
         from vpnctl.sidecar.run.settings import SourceSettings
         from vpnctl.sidecar.run.source import SourceSidecar
@@ -154,21 +157,22 @@ def add_to(app: typer.Typer) -> None:
                 stages,
                 site_cache is not None,
                 sub_blocks=sub_blocks,
-                cache_size=parse_size(cache),
+                cache_size=memory,
                 level=level,
                 window_log=window,
             )
 
         read = Reader()
-        peer = read(lambda: Address.parse(connect))
+        peer = read(lambda: Address.parse(connect), "--connect")
         expected = peer_name or (peer.host if peer else connect)
         tls = read(lambda: tls_of(ctx.obj, plain, expected, peer))
         name = read(lambda: migration_of(migration))
+        memory = read(lambda: parse_size(cache), "--cache", instead=MIB)
         options = read(chosen)
-        site = read(lambda: site_of(site_cache, site_size))
+        site = read(lambda: site_of(site_cache, site_size), "--site-size")
         limits = read(lambda: limits_of(resume, keepalive, patient=False))
-        rate = read(lambda: check_rate(parse_rate(limit)))
-        scraped_at = read(lambda: metrics_of(metrics))
+        rate = read(lambda: check_rate(parse_rate(limit)), "--limit")
+        scraped_at = read(lambda: metrics_of(metrics), "--metrics")
         read.tell()
         settings = SourceSettings(
             qemu=qemu,

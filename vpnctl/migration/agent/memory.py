@@ -211,7 +211,10 @@ class MemoryMove:
                 self._mark("memory complete at the other site", at)
                 return True
             case "failed" | "cancelled" as status:
-                raise MigrationError(f"QEMU's migration {await self._why(status)}")
+                raise MigrationError(
+                    f"QEMU's migration {await self._why(status)}",
+                    hint="the guest runs on here: try again",
+                )
         return False
 
     async def _why(self, status: str) -> str:

@@ -18,6 +18,7 @@ from vpnctl.errors import MigrationError
 from vpnctl.migration.agent.disks import far_node, mirror_job, mirrored_disk, sweep
 from vpnctl.migration.disk.pace import Pace
 from vpnctl.migration.disk.sender import Sender, Traffic
+from vpnctl.migration.disk.silence import Silence
 from vpnctl.migration.hypervisor.command_line import disk_node
 from vpnctl.migration.hypervisor.driver import Guest
 from vpnctl.sidecar.elimination import SiteCache
@@ -27,8 +28,6 @@ from vpnctl.sidecar.wan.tls import Tls
 #: Seconds that a job has to end once it was told to: what is still to be written waits for that.
 _ENDING_S = 60.0
 _LOOK_S = 0.5
-#: Seconds without an answer after which a guest is not made to wait for the link any longer.
-_STALLED_S = 3.0
 #: Octets of disk that a mirror sends for a change of one: what most guests write at once.
 _GRANULARITY = 4096
 _CHANGE = "block-job-change"
@@ -63,6 +62,7 @@ class Mirrors:
         self._ready: set[int] = set()
         self._synchronous = False
         self._switching = False
+        self._silence = Silence()
 
     @property
     def ready(self) -> bool:
@@ -160,7 +160,8 @@ class Mirrors:
         self._pace.rate = bits_per_s
 
     def _stalled(self) -> bool:
-        return any(sender.silent_s() > _STALLED_S for sender in self._senders.values())
+        owed_s = max(sender.silent_s() for sender in self._senders.values())
+        return self._silence.seen(owed_s, asyncio.get_running_loop().time())
 
     async def _hear(self, events: Any) -> None:
         """What QEMU says next, if it says anything for a while."""
@@ -193,6 +194,7 @@ class Mirrors:
         """The link stalls: let the guest write on, and copy again what it writes meanwhile."""
         self._mark("the link stalls: disks follow asynchronously")
         self._synchronous = False
+        self._silence = Silence()
         self._ready.clear()
         for sender in self._senders.values():
             # What QEMU waits for fails, and the guest does not.

@@ -38,6 +38,7 @@ def schemes(cache_size: int) -> tuple[Scheme, ...]:
         delta=False,
         content=False,
         site=False,
+        text=False,
         compress=False,
         cache_size=cache_size,
     )
@@ -72,6 +73,11 @@ def schemes(cache_size: int) -> tuple[Scheme, ...]:
             "delta+content-4+zstd-long",
             "delta and content, then zstd-long",
             _encoded(replace(both, compress=True)),
+        ),
+        Scheme(
+            "all",
+            "delta and content, text word by word, then zstd",
+            _encoded(replace(both, text=True, compress=True)),
         ),
     )
 

@@ -2,11 +2,11 @@
 
 ::
 
-    events --> delta --> site --> content --> columns --> zstd --> payloads
-               page      blocks   blocks of   like things
-               went      on disk  pages that  beside each
-               before    at both  went        other
-                         sites    before
+    events --> delta --> site --> content --> columns --> text --> zstd --> payloads
+               page      blocks   blocks of   like        words
+               went      on disk  pages that  things      that come
+               before    at both  went        beside      again
+                         sites    before      each other
 
 `Encoder` and `Decoder` are each other's mirror: both keep the same caches, change them in the same
 order, and so a number is enough to say "that block".  Payloads must arrive whole, once, in order,

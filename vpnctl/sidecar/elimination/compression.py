@@ -6,27 +6,30 @@ import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from typing import IO, NamedTuple, cast
+from typing import IO, NamedTuple, TypeAlias, cast
 
 import zstandard
 
 from vpnctl.errors import SidecarProtocolError
 from vpnctl.sidecar.elimination.options import MIB, Options
+from vpnctl.sidecar.elimination.spelling import longest
 
 #: A payload's first octets: `Form`, and the octets that it stands for.
 HEADER = struct.Struct("<BI")
+#: Behind it where text is spelled: the octets of the batch as it is spelled.
+SPELLED = struct.Struct("<I")
 #: A payload stands for no more than this, whatever it claims.
 MAX_BATCH = 16 * MIB
 #: What zstd may add to octets that do not compress (``ZSTD_compressBound``), and our header.
-MAX_PAYLOAD = MAX_BATCH + MAX_BATCH // 256 + 1024
+MAX_PAYLOAD = longest(MAX_BATCH) + longest(MAX_BATCH) // 256 + 1024
 
 #: Up to this level, zstd behind other stages is cut to what a processor has close by.
 _CUT_UP_TO = 3
 _HASH_LOG = 15
 _CHAIN_LOG = 12
 _WINDOW_LOG = 18
-#: A batch of so many octets loses nothing by being compressed without those before it.
-_ALONE = 512 * 1024
+#: A batch of so many octets loses next to nothing by being compressed without those before it.
+_LONG = 128 * 1024
 #: One position in so many, as a power of 2, is remembered for distant matches; zstd has 7.  What
 #: shares a bucket of them is looked at one by one: 4 rather than 8.
 _LDM_RATE_LOG = 9
@@ -43,26 +46,59 @@ class Form(IntEnum):
     BATCH = 2  # a batch (`vpnctl.sidecar.elimination.batch`)
     BATCH_ZSTD = 3  # a batch, compressed
     BATCH_ALONE = 4  # a batch, compressed without those before it
+    TEXT = 5  # a batch, its text spelled (`vpnctl.sidecar.elimination.spelling`)
+    TEXT_ZSTD = 6  # the same, compressed
+    TEXT_ALONE = 7  # the same, compressed without those before it
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether it is a batch, and not the stream's octets."""
+        return self not in (Form.OCTETS, Form.OCTETS_ZSTD)
 
     @property
     def compressed(self) -> bool:
         """Whether the body went through zstd."""
-        return self in (Form.OCTETS_ZSTD, Form.BATCH_ZSTD, Form.BATCH_ALONE)
+        return self not in (Form.OCTETS, Form.BATCH, Form.TEXT)
+
+    @property
+    def spelled(self) -> bool:
+        """Whether its text is spelled."""
+        return self in (Form.TEXT, Form.TEXT_ZSTD, Form.TEXT_ALONE)
+
+    @property
+    def alone(self) -> bool:
+        """Whether it was compressed without those before it."""
+        return self in _ALONE.values()
+
+
+_ALONE = {Form.BATCH_ZSTD: Form.BATCH_ALONE, Form.TEXT_ZSTD: Form.TEXT_ALONE}
 
 
 def is_plain(payload: bytes | memoryview) -> bool:
     """Whether a payload, if it is one, was not compressed."""
-    return bool(payload) and payload[0] in (Form.OCTETS, Form.BATCH)
+    return bool(payload) and payload[0] in (Form.OCTETS, Form.BATCH, Form.TEXT)
+
+
+Octets: TypeAlias = bytes | bytearray | memoryview
 
 
 class Batch(NamedTuple):
-    """What a payload holds: its octets in ``parts``, which are copied as late as can be."""
+    """What a payload holds: its octets in ``parts``, which are copied as late as can be.
+
+    ``unspelled``: octets of the batch before its text was spelled, if it was.
+    """
 
     form: Form
-    parts: Sequence[bytes | bytearray | memoryview]
+    parts: Sequence[Octets]
+    unspelled: int = 0
 
     @property
     def size(self) -> int:
+        """Octets of all parts, as they were before text was spelled."""
+        return self.unspelled or self.length
+
+    @property
+    def length(self) -> int:
         """Octets of all parts."""
         return sum(map(len, self.parts))
 
@@ -114,22 +150,29 @@ class Compressor:
         # Memory that is used again: the first use of each octet costs more than to copy it.
         self._joined = bytearray()
 
-    def payload(self, batch: Batch) -> bytes:
+    def parts(self, batch: Batch) -> tuple[bytes | memoryview, ...]:
         """A whole payload; the batch has at most `MAX_BATCH` octets.
 
-        `Form.BATCH_ALONE` is chosen here, for what comes as `Form.BATCH_ZSTD`.
-        """
-        size = batch.size
-        if self._alone and batch.form is Form.BATCH_ZSTD and size >= _ALONE:
-            frame = self._alone.compress(self._together(batch.parts, size))
-            return HEADER.pack(Form.BATCH_ALONE, size) + frame
-        header = HEADER.pack(batch.form, size)
-        if not batch.form.compressed:
-            return b"".join((header, *batch.parts))
-        begun = map(self._frame.compress, _gathered(batch.parts))
-        return b"".join((header, *begun, self._frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)))
+        Octets that go as they are are not copied.
 
-    def _together(self, parts: Sequence[bytes | bytearray | memoryview], size: int) -> memoryview:
+        One that is to be compressed, and is long enough to be compressed alone, is.
+        """
+        form, parts, length = batch.form, batch.parts, batch.length
+        if self._alone and length >= _LONG:
+            form = _ALONE.get(form, form)
+        header = HEADER.pack(form, batch.size)
+        if form.spelled:
+            header += SPELLED.pack(length)
+        if form is Form.OCTETS:
+            return header, *(memoryview(part) for part in parts)
+        if not form.compressed:
+            return (b"".join((header, *parts)),)
+        if self._alone and form.alone:
+            return (header + self._alone.compress(self._together(parts, length)),)
+        begun = map(self._frame.compress, _gathered(parts))
+        return (b"".join((header, *begun, self._frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))),)
+
+    def _together(self, parts: Sequence[Octets], size: int) -> memoryview:
         """All ``size`` octets of ``parts``, beside each other, until the next call."""
         if len(self._joined) < size:
             self._joined = bytearray(size)
@@ -140,12 +183,12 @@ class Compressor:
         return view[:end]
 
 
-def _gathered(parts: Sequence[bytes | bytearray | memoryview]) -> Iterator[bytes | memoryview]:
+def _gathered(parts: Sequence[Octets]) -> Iterator[bytes | memoryview]:
     """``parts`` with neighbours that are small made one.
 
     Each call of zstd lets go of the interpreter's lock and then waits for it.
     """
-    small: list[bytes | bytearray | memoryview] = []
+    small: list[Octets] = []
     for part in parts:
         if len(part) < _SMALL:
             small.append(part)
@@ -209,15 +252,29 @@ class Decompressor:
                 f"a payload claims to stand for {size} octets, the limit is {MAX_BATCH}"
             )
         form, rest = Form(kind), view[HEADER.size :]
-        if not form.compressed:
-            if len(rest) != size:
-                raise SidecarProtocolError(
-                    f"a payload claims {size} octets and has {len(rest)} of them"
-                )
-            return Batch(form, (rest,))
-        if form is Form.BATCH_ALONE:
-            return Batch(form, (self._frame_of(rest, size),))
-        return Batch(form, (self._decompress(rest, size),))
+        if not form.spelled:
+            return Batch(form, (self._body(form, rest, size),))
+        if len(rest) < SPELLED.size:
+            raise SidecarProtocolError(f"a payload of {len(view)} octets has no room for its text")
+        (longer,) = SPELLED.unpack_from(rest)
+        if not size or longer > longest(size):
+            raise SidecarProtocolError(
+                f"a payload claims to have {longer} octets of spelled text for {size},"
+                f" the limit is {longest(size)}"
+            )
+        return Batch(form, (self._body(form, rest[SPELLED.size :], longer),), size)
+
+    def _body(self, form: Form, octets: memoryview, size: int) -> bytes | memoryview:
+        """The ``size`` octets that were compressed, or not."""
+        if form.alone:
+            return self._frame_of(octets, size)
+        if form.compressed:
+            return self._decompress(octets, size)
+        if len(octets) != size:
+            raise SidecarProtocolError(
+                f"a payload claims {size} octets and has {len(octets)} of them"
+            )
+        return octets
 
     def _frame_of(self, octets: memoryview, size: int) -> bytes:
         """The ``size`` octets of a frame of its own, which says itself how many they are."""

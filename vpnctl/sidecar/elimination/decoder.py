@@ -22,6 +22,7 @@ from vpnctl.sidecar.elimination.compression import MAX_BATCH, Batch, Decompresso
 from vpnctl.sidecar.elimination.memory import Memory, Sent
 from vpnctl.sidecar.elimination.options import Options
 from vpnctl.sidecar.elimination.site import SiteView
+from vpnctl.sidecar.elimination.spelling import Reader
 from vpnctl.sidecar.elimination.statistics import Statistics
 from vpnctl.sidecar.stream.events import Event, Opaque, Pages
 from vpnctl.sidecar.stream.format import FLAG_MASK, HEADER_SIZE, PAGE_SIZE, RamFlag
@@ -40,13 +41,15 @@ class Decoder:
         self.options = options
         self.statistics = Statistics()
         self._decompressor = Decompressor(options)
+        self._reader = Reader()
         self._memory = Memory(options, site)
         self._epoch = site.epoch if site is not None else 0
         self._forms = {
             form
             for form in Form
             if (options.compress or not form.compressed)
-            and (options.needs_pages or form in (Form.OCTETS, Form.OCTETS_ZSTD))
+            and (options.needs_pages or not form.has_columns)
+            and (options.text or not form.spelled)
         }
 
     def decode(self, payload: bytes | memoryview) -> memoryview:
@@ -69,10 +72,12 @@ class Decoder:
     def rebuild(self, batch: Batch) -> memoryview:
         """Second half of `decode`."""
         (body,) = batch.parts
-        if batch.form in (Form.OCTETS, Form.OCTETS_ZSTD):
-            octets = memoryview(body)
-        else:
+        if batch.form.spelled:
+            body = self._reader.read(body, batch.size)
+        if batch.form.has_columns:
             octets = memoryview(b"".join(map(octets_of, self._events(unpack(body, self._epoch)))))
+        else:
+            octets = memoryview(body)
         self.statistics.stream += len(octets)
         return octets
 

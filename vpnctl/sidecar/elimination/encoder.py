@@ -29,6 +29,7 @@ from vpnctl.sidecar.elimination.pace import Effort
 from vpnctl.sidecar.elimination.references import BlockIndex
 from vpnctl.sidecar.elimination.site import SiteView
 from vpnctl.sidecar.elimination.site.view import SiteIndex
+from vpnctl.sidecar.elimination.spelling import Speller
 from vpnctl.sidecar.elimination.statistics import Statistics
 from vpnctl.sidecar.stream.events import Event, Opaque, Pages
 from vpnctl.sidecar.stream.format import FLAG_MASK, PAGE_SIZE
@@ -36,6 +37,7 @@ from vpnctl.sidecar.stream.writer import octets_of
 
 #: A batch goes out when it has this many octets of the stream.
 BATCH = 1 * MIB
+_SPELLED = {Form.BATCH: Form.TEXT, Form.BATCH_ZSTD: Form.TEXT_ZSTD}
 
 
 class _Found(NamedTuple):
@@ -59,6 +61,7 @@ class Encoder:
         self.effort = Effort.ALL
         self.statistics = Statistics()
         self._compressor = Compressor(options)
+        self._speller = Speller(self.statistics.text)
         self._memory = Memory(options, site)
         references = self._memory.references
         self._block_index = (
@@ -108,9 +111,14 @@ class Encoder:
         self._waiting, self._size = [], 0
         self.statistics.stream += size
         form = self._form
-        if form in (Form.BATCH, Form.BATCH_ZSTD):
-            return [Batch(form, pack(self._columns(events), self._epoch))]
-        return [Batch(form, [octets_of(event) for event in events])]
+        if not form.has_columns:
+            return [Batch(form, [octets_of(event) for event in events])]
+        parts = pack(self._columns(events), self._epoch)
+        if self.options.text and self.effort is Effort.ALL:
+            spelled = self._speller.spell(parts)
+            if spelled is not None:
+                return [Batch(_SPELLED[form], spelled, sum(map(len, parts)))]
+        return [Batch(form, parts)]
 
     @property
     def holds(self) -> bool:
@@ -140,14 +148,18 @@ class Encoder:
 
     def compress(self, batch: Batch) -> bytes:
         """Second half of `encode` and `flush`: the payload of ``batch``; in order, each once."""
-        payload = self._compressor.payload(batch)
-        count, size = self.statistics.compress, batch.size
+        return b"".join(self.compress_in_parts(batch))
+
+    def compress_in_parts(self, batch: Batch) -> tuple[bytes | memoryview, ...]:
+        """The same; octets that go as they are are not copied."""
+        parts = self._compressor.parts(batch)
+        count, size, wire = self.statistics.compress, batch.length, sum(map(len, parts))
         count.tried += 1
-        count.hits += len(payload) < size
+        count.hits += wire < size
         count.octets_in += size
-        count.octets_out += len(payload)
-        self.statistics.wire += len(payload)
-        return payload
+        count.octets_out += wire
+        self.statistics.wire += wire
+        return parts
 
     def _columns(self, events: list[Event]) -> Columns:
         pages = [event for event in events if isinstance(event, Pages)]

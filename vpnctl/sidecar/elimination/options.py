@@ -28,6 +28,7 @@ class Options:
     per page.
     ``cache_size``: octets of pages remembered for both, in their last version, first in first out.
     ``site``: the same against the blocks that both sites keep on disk from earlier migrations.
+    ``text``: text in what is left goes word by word, numbers aside (`spelling`).
     ``compress``: zstd over everything, of ``level`` (see `Compressor`) and a window of
     ``2 ** window_log`` octets at most.
 
@@ -37,6 +38,7 @@ class Options:
     delta: bool = True
     content: bool = True
     site: bool = True
+    text: bool = True
     compress: bool = True
     sub_blocks: int = 4
     cache_size: int = 256 * MIB
@@ -59,23 +61,23 @@ class Options:
         if wrong:
             raise UsageError(
                 "redundancy elimination: " + "; ".join(wrong),
-                hint="vpnctl sidecar --help lists what each option may be",
+                hint="vpnctl sidecar source --help lists what each option may be",
             )
 
     @classmethod
     def zstd_long(cls) -> Self:
         """Compression alone, over the octets of the stream as they are; needs no parser."""
-        return cls(delta=False, content=False, site=False, level=1)
+        return cls(delta=False, content=False, site=False, text=False, level=1)
 
     @classmethod
     def pass_through(cls) -> Self:
         """Nothing at all: octets go as they are; needs no parser."""
-        return cls(delta=False, content=False, site=False, compress=False)
+        return cls(delta=False, content=False, site=False, text=False, compress=False)
 
     @property
     def needs_pages(self) -> bool:
         """Whether a stage looks at pages; without one, a stream may go as a single `Opaque`."""
-        return self.delta or self.content or self.site
+        return self.delta or self.content or self.site or self.text
 
     @property
     def block_size(self) -> int:

@@ -66,6 +66,9 @@ _OLD = 64 << 10
 #: What an effort costs is forgotten so many times as fast while it is not made: the next trial
 #: tells more of it than what held seconds ago.
 _AGES = 4
+#: A link that was seen to hold the stream up, and did not at so many looks since, is believed so
+#: many times as fast with each look from then on.
+FREE_LOOKS, FASTER = 8, 1.2
 #: A share is no smaller: something is always sent.
 _LEAST = 1e-6
 #: Efforts not in use may cost this part of the throughput for being tried.
@@ -139,8 +142,10 @@ class Pace:
         self._eliminated = _Mean(eliminated)
         self._compressed = _Mean(beliefs[Effort.ALL].ratio / eliminated)
         self.link: float | None = None
-        # Whether that was measured, or is what a link was believed to be that held nothing up.
+        # Whether it was ever measured, or is what a link was believed to be that held nothing up.
         self._measured = False
+        # Looks since then at which it held nothing up.
+        self._free_looks = 0
         self.present = Effort.ALL
         #: Octets of the stream a second that the far end was given of each effort, where known.
         self.given: Mapping[Effort, float] = {}
@@ -187,11 +192,21 @@ class Pace:
             if self._measured and self.link is not None:
                 rate = 1 / (0.7 / self.link + 0.3 / rate)
             self.link, self._measured = rate, True
+            self._free_looks = 0
 
-    def unhindered(self, octets: int, seconds: float) -> None:
-        """The link took ``octets`` in ``seconds`` and could have taken more."""
-        if seconds > 0 and octets / seconds > (self.link or 0.0):
-            self.link, self._measured = octets / seconds, False
+    def unhindered(self, octets: int, seconds: float, elapsed: float) -> None:
+        """The link took ``octets`` in ``elapsed`` seconds, perhaps in ``seconds`` of them."""
+        if seconds <= 0 or elapsed <= 0:
+            return
+        rate = octets / seconds
+        self._free_looks += 1
+        if self._measured and self.link is not None:
+            # It is not faster all at once: processors that are busy send less than it would take,
+            # and what is on its way may be few octets for a while.
+            faster = FASTER if self._free_looks > FREE_LOOKS else 1.0
+            rate = min(rate, max(faster * self.link, octets / elapsed))
+        if rate > (self.link or 0.0):
+            self.link = rate
 
     def next(self) -> Effort:
         """What to do with the next batch."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 class StageCount:
     """``octets_in`` of contents that the stage took over, ``octets_out`` that it left of them.
 
-    ``tried``: pages (`Statistics.delta`), blocks (``content``, ``site``) or payloads
-    (``compress``) that were looked at; ``hits``: of them, those it made smaller.
+    ``tried``: pages (`Statistics.delta`), blocks (``content``, ``site``), passages (``text``) or
+    payloads (``compress``) that were looked at; ``hits``: of them, those it made smaller; of
+    passages, those that are text, which numbers can make longer for zstd to make shorter.
     """
 
     tried: int = 0
@@ -40,4 +41,5 @@ class Statistics:
     delta: StageCount = field(default_factory=StageCount)
     content: StageCount = field(default_factory=StageCount)
     site: StageCount = field(default_factory=StageCount)
+    text: StageCount = field(default_factory=StageCount)
     compress: StageCount = field(default_factory=StageCount)

@@ -7,7 +7,7 @@ own segments.  A reference to the site's cache means the same at both ends from 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,10 +25,12 @@ class Agreed:
     options: Options
     site: SiteView | None
 
-    def close(self) -> None:
-        """Let go of the site's cache."""
+    def close(self, notice: Callable[[str], None] = lambda _: None) -> None:
+        """Let go of the site's cache; ``notice`` is told why it has not kept all, if so."""
         if self.site is not None:
             self.site.close()
+            if self.site.trouble:
+                notice(f"site cache: {self.site.trouble}")
 
 
 class SourceAgreement:

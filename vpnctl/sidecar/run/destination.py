@@ -13,6 +13,7 @@ from vpnctl.sidecar.elimination import MAX_PAYLOAD
 from vpnctl.sidecar.elimination.compression import Batch
 from vpnctl.sidecar.run.agreement import Agreed, answer_to
 from vpnctl.sidecar.run.decoding import Decoding
+from vpnctl.sidecar.run.outlet import Outlet
 from vpnctl.sidecar.run.progress import Phase, Progress, RateMeter, stages_of
 from vpnctl.sidecar.run.qemu import connected, half_close
 from vpnctl.sidecar.run.return_path import ReturnPathReader
@@ -37,11 +38,16 @@ from vpnctl.sidecar.wan.messages import (
     Verdict,
 )
 
+#: Seconds from one word to the source of what QEMU was given to the next: each costs both of them
+#: as much as many octets do.
+_TELL_S = 0.002
+
 
 class DestinationSidecar:
     """One migration, from `run` to its end.
 
-    ``notice`` is told of visitors that were turned away, and of a QEMU that is not there yet.
+    ``notice`` is told of visitors that were turned away, of a QEMU that is not there yet, and at
+    the end why the site's cache has not kept what it should.
     Raises `UsageError` when certificates cannot be used.
     """
 
@@ -60,8 +66,7 @@ class DestinationSidecar:
             TokenBucket(None, time.monotonic()),
             MessageReader(SOURCE_SAYS, MAX_PAYLOAD),
         )
-        self._guest = 0
-        self._given = asyncio.Event()
+        self._outlet: Outlet | None = None
         self._starved_s = 0.0
         self._began: float | None = None
         self._meters = RateMeter(), RateMeter()
@@ -70,15 +75,16 @@ class DestinationSidecar:
         """How far it is."""
         lifeline, now = self._lifeline, time.monotonic()
         wire = lifeline.traffic.sent + lifeline.traffic.received
+        guest = self._outlet.octets if self._outlet else 0
         cut = self._phase is Phase.MOVING and not lifeline.connected
         return Progress(
             migration=self._acquaintance.migration,
             role="destination",
             phase=Phase.CUT if cut else self._phase,
-            guest=self._guest,
+            guest=guest,
             wire=wire,
             resent=lifeline.transfer.resent,
-            guest_rate=self._meters[0].rate(self._guest, now),
+            guest_rate=self._meters[0].rate(guest, now),
             wire_rate=self._meters[1].rate(wire, now),
             limit=lifeline.rate,
             cuts=lifeline.traffic.cuts,
@@ -126,25 +132,29 @@ class DestinationSidecar:
             raise
         finally:
             if self._agreed is not None:
-                self._agreed.close()
+                self._agreed.close(self._notice)
         self._phase = Phase.DONE
 
     def _agree(self, offer: Mapping[str, Any]) -> Mapping[str, Any]:
         answer, self._agreed = answer_to(offer, self.settings.memory, self._cache)
+        if self._cache is not None and self._agreed.site is None:
+            self._notice("the source does without its site's cache: the stage site is left out")
         self._decoding = Decoding(self._agreed)
         return answer
 
     async def _move(self, qemu: socket.socket) -> Outcome:
         """Both directions, until QEMU closes its socket."""
         reader = ReturnPathReader()
-        feeding = asyncio.create_task(self._feed(qemu))
-        telling = asyncio.create_task(self._tell())
+        self._outlet = outlet = Outlet(qemu)
+        feeding = asyncio.create_task(self._feed(outlet))
+        telling = asyncio.create_task(self._tell(outlet))
         returning = asyncio.create_task(self._return(qemu, reader))
         try:
             await asyncio.wait((feeding, returning), return_when=asyncio.FIRST_COMPLETED)
             if not returning.done():
                 # The source's QEMU has closed; ours ends when it has read everything.
                 feeding.result()
+                half_close(qemu)
                 await returning
             returning.result()
             return reader.outcome()
@@ -153,7 +163,7 @@ class DestinationSidecar:
                 task.cancel()
             await asyncio.gather(feeding, returning, telling, return_exceptions=True)
 
-    async def _feed(self, qemu: socket.socket) -> None:
+    async def _feed(self, outlet: Outlet) -> None:
         """The source's stream to QEMU."""
         assert self._decoding is not None
         decompressing: Pipe[Payload | Check] = Pipe()
@@ -161,7 +171,7 @@ class DestinationSidecar:
         writing: Pipe[list[memoryview]] = Pipe()
         async with worker("decompress") as decompressor, worker("rebuild") as rebuilder:
             await together(
-                self._take(decompressing),
+                self._take(outlet, decompressing, rebuilding, writing),
                 stage(
                     *(decompressing, decompressor, self._decoding.decompress, rebuilding),
                     is_light=self._decoding.arrives_plain,
@@ -170,40 +180,57 @@ class DestinationSidecar:
                     *(rebuilding, rebuilder, self._decoding.rebuild, writing),
                     is_light=self._decoding.is_light,
                 ),
-                self._write(qemu, writing),
+                self._write(outlet, writing),
             )
-        half_close(qemu)
 
-    async def _take(self, outbox: Pipe[Payload | Check]) -> None:
+    async def _take(
+        self,
+        outlet: Outlet,
+        decompressing: Pipe[Payload | Check],
+        rebuilding: Pipe[Batch | Check],
+        writing: Pipe[list[memoryview]],
+    ) -> None:
+        decoding = self._decoding
+        assert decoding is not None
         while True:
             begun = time.monotonic()
             message = await self._lifeline.receive()
             self._starved_s += time.monotonic() - begun
             match message:
                 case Payload() | Check():
-                    await outbox.put(message)
+                    straight = decompressing.is_empty and rebuilding.is_empty
+                    if not straight or not decoding.arrives_plain(message):
+                        await decompressing.put(message)
+                        continue
+                    # Nothing is before it: what takes no time need not change tasks.
+                    found = decoding.decompress(message)
+                    if not decoding.is_light(found):
+                        await rebuilding.put(found)
+                        continue
+                    octets = decoding.rebuild(found)
+                    if octets and writing.is_empty:
+                        octets = outlet.write_at_once(octets)
+                    if octets:
+                        await writing.put(octets)
                 case End():
-                    await outbox.close()
+                    await decompressing.close()
                     return
 
-    async def _write(self, qemu: socket.socket, inbox: Pipe[list[memoryview]]) -> None:
-        loop = asyncio.get_running_loop()
+    async def _write(self, outlet: Outlet, inbox: Pipe[list[memoryview]]) -> None:
         try:
             async for found in inbox:
-                for octets in found:
-                    await loop.sock_sendall(qemu, octets)
-                    self._guest += len(octets)
-                self._given.set()
+                await outlet.write(found)
         except ConnectionError:
             # QEMU has closed; what it said before, and so what became of the guest, is `_return`'s.
             await asyncio.Event().wait()
 
-    async def _tell(self) -> None:
+    async def _tell(self, outlet: Outlet) -> None:
         """How much of the stream QEMU was given to the source, which bounds what is under way."""
         while True:
-            await self._given.wait()
-            self._given.clear()
-            await self._lifeline.send(Given(self._guest, int(self._starved_s * 1e6)))
+            await outlet.given.wait()
+            outlet.given.clear()
+            await self._lifeline.send(Given(outlet.octets, int(self._starved_s * 1e6)))
+            await asyncio.sleep(_TELL_S)
 
     async def _return(self, qemu: socket.socket, reader: ReturnPathReader) -> None:
         """QEMU's return path to the source, until QEMU closes."""

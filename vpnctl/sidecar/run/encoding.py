@@ -10,7 +10,9 @@ from vpnctl.sidecar.elimination.compression import Batch
 from vpnctl.sidecar.elimination.statistics import Statistics
 from vpnctl.sidecar.run.agreement import Agreed
 from vpnctl.sidecar.run.tasks import LIGHT
+from vpnctl.sidecar.run.under_way import Pause
 from vpnctl.sidecar.stream.events import Event, Opaque
+from vpnctl.sidecar.stream.first_pass import FirstPass
 from vpnctl.sidecar.stream.parser import StreamParser
 from vpnctl.sidecar.wan.digest import SentDigest
 from vpnctl.sidecar.wan.messages import Check, Message, Payload
@@ -51,11 +53,19 @@ class Encoding:
 
     def __init__(self, agreed: Agreed) -> None:
         self._parser = StreamParser() if agreed.options.needs_pages else None
+        self._first_pass = FirstPass()
         self._encoder = Encoder(agreed.options, agreed.site)
         self._digest = SentDigest()
         self._has_site = agreed.site is not None
         #: Octets that were given and wait in the codec, for more or for `flush`.
         self.waiting = 0
+
+    @property
+    def pause(self) -> Pause:
+        """Where the guest's pause is, as far as the stream shows it; only a parser sees it."""
+        if self._parser is not None and self._parser.has_stopped:
+            return Pause.BEGUN
+        return Pause.FAR if self._first_pass.early else Pause.NEAR
 
     @property
     def statistics(self) -> Statistics:
@@ -66,29 +76,47 @@ class Encoding:
         """Whether the codec has much for `flush` to work on."""
         return self._encoder.holds and not self._is_little(self.waiting)
 
-    def is_light(self, octets: bytes, effort: Effort) -> bool:
+    def is_light(self, octets: bytes | memoryview, effort: Effort) -> bool:
         """Whether `eliminate` takes no more than a millisecond or two."""
-        return self._passes_on(effort) or self._is_little(len(octets))
+        return self.passes_on(effort) or self._is_little(len(octets))
 
-    def eliminate(self, octets: bytes, effort: Effort = Effort.ALL) -> Work:
+    def eliminate(self, octets: bytes | memoryview, effort: Effort = Effort.ALL) -> Work:
         """First half, for octets as QEMU wrote them; `StreamRefusedError` when it wrote others."""
         begun, before = time.perf_counter(), self.statistics.stream
         self.waiting += len(octets)
-        self._digest.feed(octets)
-        events: list[Event] = self._parser.feed(octets) if self._parser else [Opaque(octets)]
-        taken = self._digest.taken(sum(event.size for event in events))
-        if self._passes_on(effort):
+        events, taken = self._parsed(octets)
+        if self.passes_on(effort):
             batches = self._encoder.pass_on(taken)
         else:
             batches = self._encoder.eliminate(events)
         seconds = time.perf_counter() - begun
         return Work(batches, effort, self.statistics.stream - before, seconds)
 
+    def pass_on(self, octets: bytes | memoryview, effort: Effort) -> Work:
+        """First half, of octets that go as they are: `eliminate` and `flush` in one."""
+        begun, before = time.perf_counter(), self.statistics.stream
+        self.waiting = 0
+        _, taken = self._parsed(octets)
+        batches = self._encoder.pass_on(taken)
+        seconds, stream = time.perf_counter() - begun, self.statistics.stream - before
+        return Work(batches, effort, stream, seconds, self._digest.check())
+
+    def _parsed(self, octets: bytes | memoryview) -> tuple[list[Event], list[memoryview]]:
+        """The events that ``octets`` complete, and the octets of them."""
+        self._digest.feed(octets)
+        if self._parser is None:
+            events: list[Event] = [Opaque(octets)]
+        else:
+            events = self._parser.feed(octets)
+            self._first_pass.seen(events, self._parser.blocks)
+        return events, self._digest.taken(sum(event.size for event in events))
+
     def _is_little(self, octets: int) -> bool:
         # A site's cache is on a disk, which takes the time it likes.
         return octets <= LIGHT and not self._has_site
 
-    def _passes_on(self, effort: Effort) -> bool:
+    def passes_on(self, effort: Effort) -> bool:
+        """Whether octets go as they are at ``effort``, so that `pass_on` may take them."""
         self._encoder.effort = effort
         return self._encoder.passes_on
 
@@ -109,8 +137,13 @@ class Encoding:
     def compress(self, work: Work) -> Encoded:
         """Second half."""
         begun = time.perf_counter()
-        payloads = [self._encoder.compress(batch) for batch in work.batches]
-        messages: list[Message] = [Payload(payload) for payload in payloads]
+        payloads = [_payload(self._encoder.compress_in_parts(batch)) for batch in work.batches]
+        messages: list[Message] = [*payloads]
         if work.check is not None:
             messages.append(work.check)
-        return Encoded(messages, work, sum(map(len, payloads)), time.perf_counter() - begun)
+        wire = sum(payload.size for payload in payloads)
+        return Encoded(messages, work, wire, time.perf_counter() - begun)
+
+
+def _payload(parts: tuple[bytes | memoryview, ...]) -> Payload:
+    return Payload(parts[0], parts[1:])

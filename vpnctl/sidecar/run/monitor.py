@@ -76,5 +76,6 @@ async def monitored(path: Path) -> AsyncIterator[Monitor]:
     try:
         yield Monitor(client)
     finally:
-        with contextlib.suppress(QMPError, OSError):
+        # A QEMU that has ended is an EOFError here; how the migration ended is said elsewhere.
+        with contextlib.suppress(QMPError, OSError, EOFError):
             await client.disconnect()

@@ -10,7 +10,7 @@ from vpnctl.sidecar.elimination.statistics import StageCount, Statistics
 
 #: Rates are those of the last seconds.
 _SPAN_S = 2.0
-_STAGES = ("delta", "content", "site", "compress")
+_STAGES = ("delta", "content", "site", "text", "compress")
 
 
 class Phase(StrEnum):

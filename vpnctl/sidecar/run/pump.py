@@ -6,12 +6,20 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from vpnctl.sidecar.elimination import Effort
+from vpnctl.sidecar.run.beginning import Beginning
 from vpnctl.sidecar.run.encoding import Encoded, Encoding, Work
 from vpnctl.sidecar.run.intake import Intake
 from vpnctl.sidecar.run.steering import Looks, Pieces, Steering
 from vpnctl.sidecar.run.tasks import Pipe, done_by, first_of, stage, together, worker
 from vpnctl.sidecar.wan.lifeline import Lifeline
 from vpnctl.sidecar.wan.messages import End
+from vpnctl.sidecar.wan.records import MAX_SEGMENT
+
+#: Octets that go as they are, in one segment with their headers and their check: nobody has to put
+#: them together at the other end.
+_PASSED = MAX_SEGMENT - 4096
+#: So many of them are worth a turn of the loop, which costs as much as many octets do.
+_ENOUGH = 768 * 1024
 
 
 class Pump:
@@ -29,7 +37,9 @@ class Pump:
         self._lifeline = lifeline
         # Seconds in which the destination had nothing to do, as it says.
         self._starved_s = 0.0
-        self._looks = Looks(time.monotonic())
+        now = time.monotonic()
+        self._looks = Looks(now)
+        self._beginning = Beginning(lifeline.round_trip_s, now)
         self._steering = Steering(adaptive)
         self._pieces = Pieces()
         self._compressing: Pipe[Work] = Pipe()
@@ -49,16 +59,21 @@ class Pump:
             )
 
     async def _eliminate(self, pool: ThreadPoolExecutor) -> None:
-        encoding = self._encoding
+        encoding, passed = self._encoding, False
         while True:
             if encoding.waiting and not self._intake.held:
                 # What the codec holds back for company goes when the link has nothing to do.
                 await first_of(self._intake.filled(), self._idle())
             else:
                 await self._intake.filled()
-            octets = self._intake.take()
+            octets = self._intake.take(_PASSED if passed else self._intake.held)
             if octets:
                 effort = self._steer(len(octets))
+                passed = encoding.passes_on(effort)
+                self._intake.enough = _ENOUGH if passed else 1
+                if passed:
+                    await self._pass_on(encoding.pass_on(octets, effort))
+                    continue
                 light = encoding.is_light(octets, effort)
                 work = await done_by(pool, light, encoding.eliminate, octets, effort)
                 await self._compressing.put(work)
@@ -77,17 +92,21 @@ class Pump:
         self._starved_s = starved_s
 
     def _steer(self, octets: int) -> Effort:
+        self._intake.seen(self._encoding.pause)
         carried, held_s = self._lifeline.carried
+        self._beginning.held(held_s)
         # What may be under way is little, so the link need not refuse anything to be what holds
         # the stream up.
         held_s += self._intake.waited_s
         now = time.monotonic()
+        self._beginning.under_way(self._intake.under_way, self._intake.age(now))
         look = self._looks.look(self._intake.octets, carried, held_s, self._starved_s, now)
         if look is not None:
             self._pieces.seen(look)
             self._steering.seen(look, now)
+            self._beginning.seen(look)
             self._intake.ahead = self._pieces.size
-        return self._steering.effort(octets)
+        return self._steering.effort(octets, self._beginning.most(now))
 
     async def _idle(self) -> None:
         await self._compressing.emptied()
@@ -96,7 +115,17 @@ class Pump:
 
     async def _send(self) -> None:
         async for encoded in self._sending:
-            self._steering.encoded(encoded)
-            for message in encoded.messages:
-                await self._lifeline.send(message)
+            await self._send_one(encoded)
         await self._lifeline.send(End())
+
+    async def _send_one(self, encoded: Encoded) -> None:
+        self._steering.encoded(encoded)
+        if encoded.messages:
+            await self._lifeline.send(*encoded.messages)
+
+    async def _pass_on(self, work: Work) -> None:
+        """The straight way for octets as they are, once nothing is before them on the other."""
+        if self._compressing.is_empty and self._sending.is_empty:
+            await self._send_one(self._encoding.compress(work))
+        else:
+            await self._compressing.put(work)

@@ -45,14 +45,16 @@ _LOOK_S = 1.0
 class SourceSidecar:
     """One migration, from `run` to its end.
 
-    ``notice`` is told why the other site is not met, while it is tried again.  Raises `UsageError`
-    when certificates or paths cannot be used.
+    ``notice`` is told why the other site is not met, while it is tried again, and at the end why
+    the site's cache has not kept what it should.  Raises `UsageError` when certificates or paths
+    cannot be used.
     """
 
     def __init__(
         self, settings: SourceSettings, notice: Callable[[str], None] = lambda _: None
     ) -> None:
         self.settings = settings
+        self._notice = notice
         self._phase = Phase.MEETING
         self._agreement = SourceAgreement(
             settings.options, settings.site.open() if settings.site else None
@@ -98,9 +100,15 @@ class SourceSidecar:
             cuts=lifeline.traffic.cuts,
             cut_s=lifeline.traffic.cut_s,
             elapsed_s=now - self._began if self._began is not None else 0.0,
-            eta_s=self._remaining / rate if self._remaining is not None and rate else None,
+            eta_s=self._eta_s(rate),
             stages=stages_of(self._encoding.statistics) if self._encoding else {},
         )
+
+    def _eta_s(self, rate: float) -> float | None:
+        """Seconds at ``rate`` octets per second; None where nobody knows, or it has ended."""
+        if self._phase is not Phase.MOVING or self._remaining is None or not rate:
+            return None
+        return self._remaining / rate
 
     def set_rate(self, bits_per_s: int | None) -> None:
         """Limit what is sent from now on."""
@@ -110,7 +118,7 @@ class SourceSidecar:
         """Whether the guest will be paused much later, and not soon."""
         self._pause_is_far = far
         if self._intake is not None:
-            self._intake.pause_is_far(far)
+            self._intake.told(far)
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Move one guest; ``ready`` is called when its QEMU may begin.
@@ -143,11 +151,13 @@ class SourceSidecar:
             raise
         finally:
             if self._agreed is not None:
-                self._agreed.close()
+                self._agreed.close(self._notice)
         self._phase = Phase.DONE
 
     def _agree(self, answer: Mapping[str, Any]) -> None:
         self._agreed = self._agreement.agree(answer)
+        if self.settings.options.site and self._agreed.site is None:
+            self._notice("the other site has no site cache: the stage site is left out")
         self._encoding = Encoding(self._agreed)
 
     async def _watch(self, monitor: Monitor) -> None:
@@ -157,9 +167,9 @@ class SourceSidecar:
 
     async def _move(self, qemu: socket.socket) -> Outcome:
         """Both directions, until the destination tells what became of the guest."""
-        self._intake = intake = Intake(qemu, SMALLEST_PIECE)
-        intake.pause_is_far(self._pause_is_far)
         assert self._encoding is not None
+        self._intake = intake = Intake(qemu, SMALLEST_PIECE)
+        intake.told(self._pause_is_far)
         pump = Pump(intake, self._encoding, self._lifeline, self.settings.adaptive)
         pumping = asyncio.create_task(pump.run())
         listening = asyncio.create_task(self._return_path(qemu, intake, pump))

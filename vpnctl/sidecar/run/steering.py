@@ -16,6 +16,9 @@ SMALLEST_PIECE = 128 * 1024
 LARGEST_PIECE = 1024 * 1024
 #: A link that held the stream up for this part of the time is what limits it.
 _HELD = 0.5
+#: One that held it up for more than this part of the time is not faster than it was known to be:
+#: processors that are busy hide how much of the time it was.
+_FREE = 0.1
 #: So many octets tell how fast a link is that held nothing up; fewer fit into its buffers.
 _TELLING = 2 * 1024 * 1024
 #: A link that held nothing up is believed to be so many times as fast as what it carried.
@@ -114,16 +117,21 @@ class Steering:
         """Some time has gone by."""
         if self._pace is None:
             return
-        self._pace.given = self._yields.rates(now)
+        # What the far end was given while the link was the limit says nothing of processors.
+        self._pace.given = {} if look.link_limits else self._yields.rates(now)
         if look.link_limits:
             self._pace.carried(look.carried, look.held_s)
-        elif look.carried >= _TELLING:
-            self._pace.unhindered(look.carried, max(look.held_s, look.elapsed / _AT_MOST))
+        elif look.carried >= _TELLING and (
+            self._pace.link is None or look.held_s <= _FREE * look.elapsed
+        ):
+            least_s = max(look.held_s, look.elapsed / _AT_MOST)
+            self._pace.unhindered(look.carried, least_s, look.elapsed)
 
-    def effort(self, octets: int) -> Effort:
-        """What to do with the next ``octets``."""
+    def effort(self, octets: int, most: Effort = Effort.ALL) -> Effort:
+        """What to do with the next ``octets``; no more than ``most``."""
         if self._pace is None:
             return Effort.ALL
-        effort = self._pace.next()
+        # To choose takes as long as to pass octets on: not where there is no choice.
+        effort = min(self._pace.next(), most) if most else Effort.NONE
         self._yields.made(octets, effort)
         return effort

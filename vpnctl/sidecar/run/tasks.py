@@ -74,9 +74,11 @@ class Pipe(Generic[_Thing]):
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[tuple[_Thing] | tuple[()]] = asyncio.Queue(1)
+        self._undone = 0
 
     async def put(self, thing: _Thing) -> None:
         """Wait for room."""
+        self._undone += 1
         await self._queue.put((thing,))
 
     async def close(self) -> None:
@@ -87,7 +89,13 @@ class Pipe(Generic[_Thing]):
         """Everything until the pipe is closed; a thing is done with when the next is asked for."""
         while thing := await self._queue.get():
             yield thing[0]
+            self._undone -= 1
             self._queue.task_done()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything that was put is done with."""
+        return not self._undone
 
     async def emptied(self) -> None:
         """Return when everything that was put is done with."""

@@ -9,13 +9,16 @@ way is bounded by the rate of that.
 from __future__ import annotations
 
 from collections import deque
+from enum import Enum
 
 from vpnctl.errors import SidecarProtocolError
 
-#: Seconds that octets may be under way beyond what the quickest ones were.
-SLACK_S = 0.06
-#: The same while the pause is far: up to so many octets they may be under way whatever the rate is,
-#: as it may be low because little may be under way.
+#: Seconds that octets may be under way beyond what the quickest ones were.  More would not only be
+#: added to the pause: QEMU takes a burst that fits in for the link's speed, and pauses a guest of
+#: which more is left.
+SLACK_S = 0.03
+#: The same while a bound is of no use: up to so many octets they may be under way whatever the rate
+#: is, as it may be low because little may be under way.
 FAR_SLACK_S, FAR_MOST = 0.5, 16 * 1024 * 1024
 #: So few octets keep all steps at both ends busy.
 LEAST = 2 * 1024 * 1024
@@ -23,6 +26,16 @@ LEAST = 2 * 1024 * 1024
 #: slow moment must not make what may be under way less, and with it the rate less again.
 _SPANS = 10
 _SPAN_S = 0.1
+
+
+class Pause(Enum):
+    """Where the guest's pause is."""
+
+    NEAR = "near"
+    #: Later than what is under way now can take.
+    FAR = "far"
+    #: The guest stands still: all that QEMU has left has to go, and nothing but that comes.
+    BEGUN = "begun"
 
 
 class UnderWay:
@@ -34,8 +47,7 @@ class UnderWay:
         self.given = 0
         #: Octets that may be under way.
         self.most = 4 * LEAST
-        #: Whether the guest's pause is far, so that nobody waits for what is under way.
-        self.far = False
+        self.pause = Pause.NEAR
         # Where the stream stood, and when.
         self._marks: deque[tuple[int, float]] = deque()
         self._quickest: float | None = None
@@ -47,12 +59,18 @@ class UnderWay:
     def has_room(self, now: float) -> bool:
         """Whether more may be taken from QEMU."""
         under_way = self.taken - self.given
-        if under_way < self.most:
+        # What is costly to send may come last, behind much that is not: let it begin.  Memory is
+        # bounded by what each step holds.
+        if under_way < self.most or self.pause is Pause.BEGUN:
             return True
         # Before anything has arrived, nobody knows how quickly it can.
-        if not self.far or self._quickest is None or under_way >= FAR_MOST:
+        if self.pause is Pause.NEAR or self._quickest is None or under_way >= FAR_MOST:
             return False
         return now - self._marks[0][1] < self._quickest + FAR_SLACK_S
+
+    def age(self, now: float) -> float:
+        """Seconds for which the oldest octets are under way; 0 when none are."""
+        return now - self._marks[0][1] if self._marks else 0.0
 
     def take(self, octets: int, now: float) -> None:
         """``octets`` more were taken from QEMU."""

@@ -94,6 +94,15 @@ class StreamParser:
         return Phase.MEMORY if self._blocks and not self._unlisted else Phase.SETUP
 
     @property
+    def has_stopped(self) -> bool:
+        """Whether QEMU has paused the guest: what it sends now is what was left.
+
+        It begins the last part of the RAM's section when the guest stands still
+        (``qemu_savevm_state_complete_precopy``).
+        """
+        return self._section is Section.END
+
+    @property
     def offset(self) -> int:
         """Octets of the stream that have become events."""
         return self._offset

@@ -16,10 +16,11 @@ that outlives the TCP connections it goes over.
     -- all above is pure: no sockets, no clocks --
     tls          both certificates required, names checked
     stream       a non-blocking socket, plain or TLS, that never holds more than one record
+    changes      waiting for something to hold
     lifeline     keeps a transfer going over as many connections as it takes
     meeting      who dials and who listens, and gives it connections (met)
 
-The protocol, version 2.  Numbers are big-endian.  A connection begins in each direction with the
+The protocol, version 4.  Numbers are big-endian.  A connection begins in each direction with the
 eight octets ``vpnside`` and the version; records follow (`records`).  The one who dials greets
 first; the other answers with its own greeting or with an abort.  A greeting names the migration,
 tells how many octets of the peer's stream have arrived, and, from the side that offers, what the

@@ -18,6 +18,9 @@ from vpnctl.sidecar.wan.transfer import Transfer
 #: An acknowledgement is sent when so many octets have arrived since the last one; a window is
 #: many times as large.
 ACK_EVERY = 1024 * 1024
+#: With octets that go to the peer anyway, one goes along if so many have arrived: what comes alone
+#: wakes the peer up.
+ACK_ALONG = 64 * 1024
 
 
 class State(Enum):
@@ -60,7 +63,7 @@ class PeerGreeted:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """The next octets of the peer's stream; a view of what was fed."""
+    """The next octets of the peer's stream."""
 
     octets: bytes | memoryview
 
@@ -88,7 +91,7 @@ ConnectionEvent: TypeAlias = PeerGreeted | Arrived | Acknowledged | PeerAborted 
 class Connection:
     """One end of a connection.
 
-    Feed it what arrives with `receive`, send what `next_record` gives.  Raises
+    Put what arrives into `room`, `receive` it, and send what `next_record` gives.  Raises
     `SidecarProtocolError` on anything a sidecar does not say at that point; the connection, and
     the migration with it, is of no use afterwards.
     """
@@ -127,14 +130,25 @@ class Connection:
         text = reason.encode(errors="replace")[: records.MAX_REASON]
         self._say(records.encode(Kind.ABORT, 0, text))
 
-    def next_record(self, limit: int) -> bytes:
-        """What to send next, empty if there is nothing; segments of at most ``limit`` octets."""
+    @property
+    def wants_to_send(self) -> bool:
+        """Whether `next_record` gives any."""
+        return bool(self._control) or (self._transfer is not None and self._transfer.unsent > 0)
+
+    def next_record(self, limit: int) -> tuple[bytes | memoryview, ...]:
+        """What to send next, in parts; empty if there is nothing.
+
+        Segments have at most ``limit`` octets.
+        """
         if self._control:
-            return self._control.popleft()
+            return (self._control.popleft(),)
         if self._transfer is None or not self._transfer.unsent:
-            return b""
+            return ()
+        if self._transfer.received - self._told >= ACK_ALONG:
+            self._acknowledge()
         offset, parts = self._transfer.take(limit)
-        return records.encode(Kind.SEGMENT, offset, *parts)
+        segment = records.in_parts(Kind.SEGMENT, offset, *parts)
+        return (self._control.popleft(), *segment) if self._control else segment
 
     def last_words(self) -> bytes:
         """What was said and not sent, but for segments: nothing follows an abort or a goodbye."""
@@ -142,9 +156,16 @@ class Connection:
         self._control.clear()
         return words
 
-    def receive(self, octets: bytes) -> Iterator[ConnectionEvent]:
-        """What the peer said; exhaust the iterator before the next call."""
-        for record in self._reader.feed(octets):
+    def room(self) -> memoryview:
+        """Where what the peer says next is to be put, at least one octet."""
+        return self._reader.room()
+
+    def receive(self, count: int) -> Iterator[ConnectionEvent]:
+        """What the peer said in ``count`` octets that were put into `room`.
+
+        Exhaust the iterator before the next call of either.
+        """
+        for record in self._reader.filled(count):
             self._move(record.kind)
             match record.kind:
                 case Kind.GREETING:

@@ -18,7 +18,7 @@ class SentDigest:
         self._octets = 0
         self._ahead: deque[memoryview] = deque()
 
-    def feed(self, octets: bytes) -> None:
+    def feed(self, octets: bytes | memoryview) -> None:
         """QEMU wrote ``octets``, which must not change."""
         self._ahead.append(memoryview(octets))
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 from vpnctl.errors import SidecarError, SidecarProtocolError, VpnctlError
 from vpnctl.sidecar.wan.bucket import TokenBucket
+from vpnctl.sidecar.wan.changes import Changes
 from vpnctl.sidecar.wan.connection import (
     Arrived,
-    Connection,
     ConnectionEvent,
     PeerAborted,
     PeerLeft,
@@ -29,6 +30,8 @@ from vpnctl.sidecar.wan.transfer import Transfer
 _LAST_WORDS_S = 2.0
 #: Seconds that a side which has said everything waits for the other's goodbye.
 _GOODBYE_S = 5.0
+#: After so many reads, others have their turn: each turn costs as much as many octets do.
+_TURN = 8
 
 
 def incarnation() -> str:
@@ -56,20 +59,24 @@ class Lifeline:
         self.traffic = Traffic()
         self.transfer = Transfer(limits.window)
         self.connected = False
+        #: Seconds to the peer and back, when it was met last.
+        self.round_trip_s = 0.0
         self._meeting = meeting
         self._bucket = bucket
         self._inbox = Inbox(reader)
         self._notice = notice
         self._pace = Pace()
-        self._connection: Connection | None = None
+        # The connection whose sender has nothing to do.
+        self._idle: Met | None = None
+        # Octets of a record that was begun for it and is still to be finished.
+        self._begun = 0
         self._failure: VpnctlError | None = None
         self._leaving = False
         self._staying = False
         # Why the last attempt to meet the peer came to nothing.
         self._why_not = ""
         self._ended = asyncio.Event()
-        # Set, and replaced by a new one, whenever something changed that somebody may wait for.
-        self._changed = asyncio.Event()
+        self._changes = Changes()
 
     @property
     def rate(self) -> float | None:
@@ -114,11 +121,11 @@ class Lifeline:
         """Never return; for those who wait for something else beside."""
         await self._until(lambda: False)
 
-    async def send(self, message: Message) -> None:
-        """Queue a message as soon as there is room."""
+    async def send(self, *messages: Message) -> None:
+        """Queue messages as soon as there is room, to go together where that can be had."""
         await self._until(self._has_room)
-        for part in encode(message):
-            self.transfer.put(part)
+        self.transfer.put(*(part for message in messages for part in encode(message)))
+        self._send_at_once()
         self._tell()
 
     async def receive(self) -> Message:
@@ -183,6 +190,7 @@ class Lifeline:
         if settled:
             limit = _GOODBYE_S
         met = asyncio.create_task(self._meet())
+        met.add_done_callback(lambda _: self._tell())
         try:
             async with asyncio.timeout(limit):
                 await self._until(met.done)
@@ -202,19 +210,16 @@ class Lifeline:
         return self._leaving or (self._staying and not self.transfer.unacknowledged)
 
     async def _meet(self) -> Met:
-        try:
-            while True:
-                try:
-                    met = await self._meeting.meet(self.transfer.received)
-                    self._why_not = ""
-                    return met
-                except CutError as error:
-                    # Once, and when it changes: it is tried every other second.
-                    if str(error) != self._why_not:
-                        self._notice(f"the other site is not there, trying again: {error}")
-                    self._why_not = str(error)
-        finally:
-            self._tell()
+        while True:
+            try:
+                met = await self._meeting.meet(self.transfer.received)
+                self._why_not = ""
+                return met
+            except CutError as error:
+                # Once, and when it changes: it is tried every other second.
+                if str(error) != self._why_not:
+                    self._notice(f"the other site is not there, trying again: {error}")
+                self._why_not = str(error)
 
     def _not_met(self, cut_at: float | None, limit: float | None) -> SidecarError:
         why = f": {self._why_not}" if self._why_not else ""
@@ -230,7 +235,6 @@ class Lifeline:
 
     async def _serve(self, met: Met) -> None:
         """One connection until all is done; raises `CutError` when it was cut before."""
-        self._connection = met.connection
         cuts = self.traffic.cuts
         self._pace.began(self.traffic.sent / cuts if cuts else None)
         sender = asyncio.create_task(self._send_records(met))
@@ -262,7 +266,6 @@ class Lifeline:
             raise
         finally:
             self.connected = False
-            self._connection = None
             await _cancelled(*tasks)
             met.stream.close()
 
@@ -270,7 +273,8 @@ class Lifeline:
         """Until goodbye was said; raises the failure once the peer was told."""
         connection = met.connection
         while True:
-            changed = self._changed
+            if met.stream.has_begun:
+                await self._finish(met.stream, self._begun)
             if self._failure is not None:
                 connection.abort(self._failure.message)
                 await met.stream.send(connection.last_words())
@@ -279,65 +283,114 @@ class Lifeline:
                 connection.leave()
                 await met.stream.send(connection.last_words())
                 return
-            if record := connection.next_record(self._pace.segment):
+            if record := connection.next_record(self._segment):
                 await self._send(met.stream, record)
                 continue
             self._pace.paused()
+            self._idle = met
             try:
                 async with asyncio.timeout(self.limits.keepalive_s):
-                    await changed.wait()
+                    await self._changes.until(
+                        lambda: connection.wants_to_send or met.stream.has_begun or self._is_ending
+                    )
             except TimeoutError:
                 connection.alive()
+            finally:
+                self._idle = None
 
-    async def _send(self, stream: Stream, record: bytes) -> None:
-        begun, held_s = time.monotonic(), stream.held_s
+    async def _send(self, stream: Stream, record: Sequence[bytes | memoryview]) -> None:
+        size = sum(map(len, record))
+        begun = time.monotonic()
         self._pace.sending(begun)
-        while not (self._failure or self._leaving) and (
-            delay := self._bucket.delay(len(record), time.monotonic())
-        ):
+        while not self._is_ending and (delay := self._bucket.delay(size, time.monotonic())):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
-                    await self._changed.wait()
+                    await self._limit_changed(self._bucket.rate)
         limited_s = time.monotonic() - begun
-        await stream.send(record)
-        self._bucket.spend(len(record))
-        self.traffic.sent += len(record)
-        held_s = limited_s + stream.held_s - held_s
-        self._pace.sent(len(record), time.monotonic(), held_s)
-        self._tell()
+        stream.begin(*record)
+        await self._finish(stream, size, limited_s)
         # The socket may always be ready: let others have their turn.
         await asyncio.sleep(0)
+
+    async def _limit_changed(self, rate: float | None) -> None:
+        """Return when the limit is not ``rate`` any more, or nothing is to be sent."""
+        await self._changes.until(lambda: self._is_ending or self._bucket.rate != rate)
+
+    def _send_at_once(self) -> None:
+        """Send what nobody has to wait for, so that the sender need not be woken up."""
+        met = self._idle
+        if met is None or self._bucket.rate is not None or self._is_ending:
+            return
+        while not met.stream.has_begun:
+            if not (record := met.connection.next_record(self._segment)):
+                self._pace.paused()
+                return
+            self._pace.sending(time.monotonic())
+            self._begun = sum(map(len, record))
+            try:
+                all_went = met.stream.begin(*record)
+            except OSError:
+                # Who receives stumbles over it as well, and it is sent again.
+                return
+            if all_went:
+                self._went(met.stream, self._begun, 0.0)
+
+    async def _finish(self, stream: Stream, size: int, limited_s: float = 0.0) -> None:
+        """Have the kernel take the rest of a record of ``size`` octets that was begun."""
+        held_s = stream.held_s
+        await stream.finish()
+        self._went(stream, size, limited_s + stream.held_s - held_s)
+
+    def _went(self, stream: Stream, octets: int, held_s: float) -> None:
+        """``octets`` more are with the kernel, after link or limit had not taken them for
+        ``held_s``."""
+        self._bucket.spend(octets)
+        self.traffic.sent += octets
+        self._pace.sent(octets, time.monotonic(), held_s)
+        stream.limit_unsent(self._pace.unsent)
+        self._tell()
 
     async def _receive_records(self, met: Met) -> None:
         """Until the peer says goodbye; raises what it gave up for, or what is wrong with it."""
         try:
             met.connection.open(self.transfer)
-            self.connected = True
+            self.connected, self.round_trip_s = True, met.stream.round_trip_s
             self._tell()
             events = met.rest
-            while not self._handle(events):
+            for number in itertools.count(1):
+                if self._handle(events):
+                    return
+                if number % _TURN == 0:
+                    # There may always be more to be read, and nothing of it a message.
+                    await asyncio.sleep(0)
                 await self._until(lambda: not self._inbox.full)
-                events = met.connection.receive(await self._receive(met.stream))
+                events = met.connection.receive(await self._receive(met))
         except VpnctlError as error:
             self._fail(error)
             raise
 
     def _take_waiting(self, met: Met) -> None:
         """What arrived on a connection before it was given up need not be sent again."""
-        while not self._inbox.full and (octets := met.stream.receive_waiting()):
-            self.traffic.received += len(octets)
-            self._handle(met.connection.receive(octets))
+        while not self._inbox.full:
+            count = met.stream.receive_waiting(met.connection.room())
+            if not count:
+                return
+            self.traffic.received += count
+            self._handle(met.connection.receive(count))
 
-    async def _receive(self, stream: Stream) -> bytes:
-        try:
-            async with asyncio.timeout(self.limits.silence_s):
-                octets = await stream.receive()
-        except TimeoutError:
-            raise CutError(f"the peer was silent for {self.limits.silence_s:g} s") from None
-        if not octets:
+    async def _receive(self, met: Met) -> int:
+        room = met.connection.room()
+        # No wait in between: what is in the room and was not told of would be lost.
+        if not (count := met.stream.receive_waiting(room)):
+            try:
+                async with asyncio.timeout(self.limits.silence_s):
+                    count = await met.stream.receive(room)
+            except TimeoutError:
+                raise CutError(f"the peer was silent for {self.limits.silence_s:g} s") from None
+        if not count:
             raise CutError("the peer closed the connection")
-        self.traffic.received += len(octets)
-        return octets
+        self.traffic.received += count
+        return count
 
     def _handle(self, events: Iterator[ConnectionEvent]) -> bool:
         """Whether the peer said goodbye."""
@@ -355,10 +408,20 @@ class Lifeline:
                     left = True
                 case _:
                     pass
+        self._send_at_once()
         self._tell()
         if left and not self._staying:
             raise SidecarProtocolError("the peer left before the migration was done")
         return left
+
+    @property
+    def _is_ending(self) -> bool:
+        """Whether nothing is to be sent any more but last words."""
+        return self._failure is not None or self._leaving
+
+    @property
+    def _segment(self) -> int:
+        return self._pace.segment(self._bucket.rate)
 
     def _has_room(self) -> bool:
         return self.transfer.has_room and self.transfer.unsent < self._pace.queue(self.limits.queue)
@@ -367,7 +430,7 @@ class Lifeline:
         while not holds():
             if self._failure is not None:
                 raise self._failure
-            await self._changed.wait()
+            await self._changes.until(lambda: holds() or self._failure is not None)
 
     def _fail(self, error: VpnctlError) -> None:
         if self._failure is None:
@@ -375,8 +438,7 @@ class Lifeline:
         self._tell()
 
     def _tell(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._changes.tell()
 
 
 async def _cancelled(*tasks: asyncio.Task[None]) -> None:

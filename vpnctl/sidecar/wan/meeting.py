@@ -270,8 +270,8 @@ async def _connected(peer: Address) -> socket.socket:
 async def _greeted(
     stream: Stream, connection: Connection
 ) -> tuple[Greeting, Iterator[ConnectionEvent]]:
-    while octets := await stream.receive():
-        events = connection.receive(octets)
+    while count := await stream.receive(connection.room()):
+        events = connection.receive(count)
         for event in events:
             match event:
                 case PeerGreeted():

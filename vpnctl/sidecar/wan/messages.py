@@ -21,6 +21,8 @@ _CHECK = struct.Struct("!Q16s")
 _GIVEN = struct.Struct("!QQ")
 _VERDICT = struct.Struct("!B")
 
+#: What is shorter is copied: a view of it would keep all that it is a view of.
+_SMALL = 64 * 1024
 #: A piece of the return path is not longer.
 MAX_RETURN = 64 * 1024
 
@@ -50,10 +52,19 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What the codec made of octets of the guest's stream."""
+    """What the codec made of octets of the guest's stream.
+
+    ``more``: how ``octets`` go on; empty when they have arrived.
+    """
 
     kind: ClassVar[Kind] = Kind.PAYLOAD
     octets: bytes | memoryview
+    more: tuple[bytes | memoryview, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Octets of all parts."""
+        return len(self.octets) + sum(map(len, self.more))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +125,9 @@ DESTINATION_SAYS = frozenset({Kind.RETURN, Kind.RETURN_END, Kind.GIVEN, Kind.VER
 def encode(message: Message) -> tuple[bytes | memoryview, ...]:
     """The octets of a message, in parts that are not copied."""
     match message:
-        case Payload() | Return():
+        case Payload():
+            return HEADER.pack(message.kind, message.size), message.octets, *message.more
+        case Return():
             body: bytes | memoryview = message.octets
         case Check():
             body = _CHECK.pack(message.octets, message.digest)
@@ -166,6 +179,8 @@ class MessageReader:
             whole = not self._have and len(stream) >= HEADER.size
             if whole and (size := self._size(stream)) <= len(stream):
                 message, stream = stream[:size], stream[size:]
+                if size < _SMALL:
+                    message = memoryview(bytes(message))
             else:
                 stream = stream[self._collect(stream) :]
                 if self._have < HEADER.size or self._have < self._size(self._held):

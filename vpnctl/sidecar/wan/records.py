@@ -16,21 +16,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+import numpy as np
 import xxhash
 
 from vpnctl.errors import SidecarProtocolError
 
-VERSION = 2
+VERSION = 4
 #: What a connection begins with, in each direction, before any record.
 PREFACE = b"vpnside" + bytes([VERSION])
 
 HEADER = struct.Struct("!BIQI")
 _CHECKED = struct.Struct("!BIQ")
 
-MAX_SEGMENT = 256 * 1024
+MAX_SEGMENT = 1024 * 1024
 #: Most of it are names of segments of the sites' caches.
 MAX_GREETING = 1024 * 1024
 MAX_REASON = 2 * 1024
+#: Room for a record that nobody knows yet: most are shorter.
+_ROOM = HEADER.size + 256 * 1024
 
 
 class Kind(IntEnum):
@@ -57,7 +60,7 @@ LIMITS = {
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record as it arrived, its check verified; ``payload`` is a view of what was fed."""
+    """One record as it arrived, its check verified; ``payload`` is a view that nobody changes."""
 
     kind: Kind
     offset: int
@@ -66,45 +69,61 @@ class Record:
 
 def encode(kind: Kind, offset: int = 0, *parts: bytes | memoryview) -> bytes:
     """One record whose payload is ``parts`` joined; `ValueError` when that is too long."""
+    return b"".join(in_parts(kind, offset, *parts))
+
+
+def in_parts(
+    kind: Kind, offset: int = 0, *parts: bytes | memoryview
+) -> tuple[bytes | memoryview, ...]:
+    """The same, and ``parts`` are not copied."""
     length = sum(map(len, parts))
     if length > LIMITS[kind]:
         raise ValueError(f"a {kind.name} of {length} octets is longer than {LIMITS[kind]}")
     check = xxhash.xxh3_64(_CHECKED.pack(kind, length, offset))
     for part in parts:
         check.update(part)
-    return b"".join((HEADER.pack(kind, length, offset, check.intdigest() & 0xFFFF_FFFF), *parts))
+    return HEADER.pack(kind, length, offset, check.intdigest() & 0xFFFF_FFFF), *parts
 
 
 class RecordReader:
     """Preface and records out of octets that are cut anywhere.
 
-    Holds at most one incomplete record beside what it is fed.
+    Put the next octets into `room`, and tell `filled` how many they are.  A record that has begun
+    is completed where it lies, so that nobody has to copy it: there is room for one that is as long
+    as the one before.  Holds at most one incomplete record, in no more memory than `_ROOM`, what
+    the one before took, or twice what came of it.
     """
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._buffer = _space(_ROOM)
+        self._have = 0
         self._need = len(PREFACE)
         self._begun = False
 
-    def feed(self, octets: bytes) -> Iterator[Record]:
-        """The records that ``octets`` complete; exhaust the iterator before feeding more.
+    def room(self) -> memoryview:
+        """Where the next octets go, at least one of them; valid until `filled`."""
+        if self._have == len(self._buffer):
+            held = self._buffer
+            self._buffer = _space(min(self._need, 2 * len(held)))
+            self._buffer[: self._have] = held
+        begun = self._need > HEADER.size
+        return self._buffer[self._have : self._need if begun else None]
+
+    def filled(self, count: int) -> Iterator[Record]:
+        """The records that ``count`` more octets complete; exhaust the iterator before more.
 
         Raises `SidecarProtocolError` on anything that is no record of this version.
         """
-        whole: bytes | bytearray = octets
-        # What is missing of a long record is collected until all of it is here.
-        if self._held or len(octets) < self._need:
-            self._held += octets
-            if len(self._held) < self._need:
-                return
-            whole, self._held = self._held, bytearray()
-        stream = memoryview(whole)
+        self._have += count
+        if self._have < self._need:
+            return
+        stream = self._buffer[: self._have].toreadonly()
         position = 0
         if not self._begun:
             _check_preface(bytes(stream[: len(PREFACE)]))
             self._begun = True
             position = len(PREFACE)
-        self._need = HEADER.size
+        self._need, longest = HEADER.size, _ROOM
         while len(stream) - position >= HEADER.size:
             begin = position + HEADER.size
             kind, length, offset, check = _header(stream, position)
@@ -120,9 +139,20 @@ class RecordReader:
                     f"a {kind.name} record of the peer does not match its check",
                     hint="the octets were changed on the way or by a defect; migrate again",
                 )
+            longest = max(longest, end - position)
             position = end
             yield Record(kind, offset, payload)
-        self._held += stream[position:]
+        if not position:
+            return
+        # Views of what was here are with others now.
+        rest = stream[position:]
+        self._buffer, self._have = _space(max(longest, len(rest))), len(rest)
+        self._buffer[: len(rest)] = rest
+
+
+def _space(size: int) -> memoryview:
+    """Octets to be written; whatever was there before is in them."""
+    return np.empty(size, np.uint8).data
 
 
 def _check_preface(octets: bytes) -> None:

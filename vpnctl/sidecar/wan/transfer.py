@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 
 from vpnctl.errors import SidecarProtocolError
@@ -28,6 +29,8 @@ class Transfer:
         #: Octets that were sent more than once, because a connection was cut.
         self.resent = 0
         self._chunks: deque[memoryview] = deque()
+        # Where what was put in at once ends, of all that is kept.
+        self._ends: list[int] = []
         # Octets of the first chunk that are acknowledged.
         self._gone = 0
         # Index of the chunk with the first octet to be sent, and where in it that is.
@@ -46,14 +49,26 @@ class Transfer:
     def has_room(self) -> bool:
         return self.unacknowledged < self.window
 
-    def put(self, octets: bytes | memoryview) -> None:
-        """Queue octets; they are not copied and must not change."""
-        if octets:
-            self._chunks.append(memoryview(octets))
-            self.queued += len(octets)
+    def put(self, *octets: bytes | memoryview) -> None:
+        """Queue octets; they are not copied and must not change.
+
+        What is put in at once goes together where that can be had: see `take`.
+        """
+        before = self.queued
+        for chunk in octets:
+            if chunk:
+                self._chunks.append(memoryview(chunk))
+                self.queued += len(chunk)
+        if self.queued > before:
+            self._ends.append(self.queued)
 
     def take(self, limit: int) -> tuple[int, list[memoryview]]:
-        """The next octets to send, ``limit`` at most: offset of the first one, and the octets."""
+        """The next octets to send, ``limit`` at most: offset of the first one, and the octets.
+
+        Half of ``limit`` is enough if they end where something ends that was put in at once: who
+        gets the whole of it need not put it together.
+        """
+        limit = self._until_end(limit)
         offset, parts = self.sent, []
         while limit and self._chunk < len(self._chunks):
             chunk = self._chunks[self._chunk]
@@ -82,6 +97,7 @@ class Transfer:
             self._chunk -= 1
         self._gone = gone
         self.acknowledged = offset
+        del self._ends[: bisect_right(self._ends, offset)]
 
     def resume(self, offset: int) -> None:
         """Go on with octet ``offset`` on a new connection; the peer has everything before it.
@@ -92,6 +108,13 @@ class Transfer:
         self.resent += self.sent - offset
         self.sent = offset
         self._chunk, self._at = 0, self._gone
+
+    def _until_end(self, limit: int) -> int:
+        if self.unsent > limit:
+            ends = bisect_right(self._ends, self.sent + limit)
+            if ends and self._ends[ends - 1] - self.sent >= limit // 2:
+                return self._ends[ends - 1] - self.sent
+        return limit
 
     def arrived(self, offset: int, length: int) -> None:
         """A segment is here; `SidecarProtocolError` unless it is the next one."""

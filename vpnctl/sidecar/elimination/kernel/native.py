@@ -21,30 +21,30 @@ def _load() -> CDLL:
     raise ImportError("the kernel was not compiled: no C compiler was there at installation")
 
 
-_library = _load()
+library = _load()
 # ctypes lets go of the interpreter's lock during each call.
-_fingerprints = _library.fingerprints
+_fingerprints = library.fingerprints
 _fingerprints.argtypes = (c_void_p, c_int64, c_int64, c_void_p, c_void_p)
 _fingerprints.restype = None
-_equal_rows = _library.equal_rows
+_equal_rows = library.equal_rows
 _equal_rows.argtypes = (c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_void_p)
 _equal_rows.restype = None
-_delta_encode = _library.delta_encode
+_delta_encode = library.delta_encode
 _delta_encode.argtypes = (
     *(c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_int64),
     *(c_void_p, c_void_p, c_void_p, c_void_p),
 )
 _delta_encode.restype = c_int64
-_delta_apply = _library.delta_apply
+_delta_apply = library.delta_apply
 _delta_apply.argtypes = (c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p, c_int64)
 _delta_apply.restype = c_int
 
-_index_put = _library.index_put
+_index_put = library.index_put
 _index_put.argtypes = (
     *(c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_void_p, c_int64, c_void_p),
 )
 _index_put.restype = None
-_index_find = _library.index_find
+_index_find = library.index_find
 _index_find.argtypes = (c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p)
 _index_find.restype = None
 
@@ -104,7 +104,9 @@ def delta_apply(
     """As `portable.delta_apply`."""
     if not pages.flags.c_contiguous or pages.shape != (len(counts), PAGE_SIZE):
         raise ValueError(f"pages of shape {pages.shape}, {len(counts)} counts")
-    counts, runs, changed = map(np.ascontiguousarray, (counts, runs, changed))
+    # A peer's columns begin where its payload has them, and C may take numbers to be aligned.
+    counts, runs = (np.require(column, requirements=["C", "A"]) for column in (counts, runs))
+    changed = np.ascontiguousarray(changed)
     return bool(
         _delta_apply(
             *(pages.ctypes.data, len(pages), counts.ctypes.data),
