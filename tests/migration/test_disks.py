@@ -140,61 +140,108 @@ def test_a_disk_goes_along_and_comes_back_as_a_difference(world: World) -> None:
     asyncio.run(story())
 
 
-def test_a_stalled_link_does_not_stall_the_guest(world: World) -> None:
-    """Where QEMU can, disks follow synchronously; then the guest waits, but not for ever."""
+@pytest.fixture
+def newer() -> str:
+    """A QEMU whose disks can follow synchronously."""
     try:
-        newer = find_newer_qemu()
+        return find_newer_qemu()
     except MissingError as missing:
         pytest.skip(str(missing))
 
-    async def records(site: str) -> dict[int, Record]:
-        return await read_while_written(world.directory / site / "disks" / DISK.file, SLOTS)
 
-    async def written_after(number: int, site: str) -> int:
-        """The last record, once the guest itself has written some after ``number`` there."""
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                last = max(await records(site), default=0)
-                if last >= number + 20:
-                    return last
-                await asyncio.sleep(0.1)
+async def _records(world: World, site: str) -> dict[int, Record]:
+    return await read_while_written(world.directory / site / "disks" / DISK.file, SLOTS)
 
-    async def marked(views: AsyncIterator[MigrationView], what: str, times: int = 1) -> None:
-        async for one in views:
-            assert not one.ended, (one.error, one.hint, [mark.what for mark in one.timeline])
-            if [mark.what for mark in one.timeline].count(what) == times:
-                return
+
+async def _written_after(world: World, number: int, site: str) -> int:
+    """The last record, once the guest itself has written some after ``number`` there."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            last = max(await _records(world, site), default=0)
+            if last >= number + 20:
+                return last
+            await asyncio.sleep(0.1)
+
+
+async def _start_writing(world: World) -> None:
+    """At a; not by the monitor, which such a write would hold up, and with it the whole guest."""
+    here = world.directory / "a" / "disks" / DISK.file
+    here.parent.mkdir(exist_ok=True)
+    here.write_bytes(bytes(SIZE))
+    await world.start_machine("a", Shape(), DISK, more=f"writes=100 records={SLOTS}")
+    await _written_after(world, 0, "a")
+
+
+async def _marked(views: AsyncIterator[MigrationView], what: str, times: int = 1) -> None:
+    async for one in views:
+        assert not one.ended, (one.error, one.hint, [mark.what for mark in one.timeline])
+        if [mark.what for mark in one.timeline].count(what) == times:
+            return
+
+
+async def _check_moved(world: World, boot: int) -> None:
+    """To b, with all that was written, and without another boot."""
+    assert await world.settled() == "b"
+    left = await _records(world, "a")
+    await _written_after(world, max(left), "b")
+    found = await _records(world, "b")
+    check_complete(found, SLOTS, max(left))
+    check_left_behind(left, found)
+    assert {record.nonce for record in found.values()} == {boot}
+
+
+def test_a_stalled_link_does_not_stall_the_guest(world: World, newer: str) -> None:
+    """Where QEMU can, disks follow synchronously; then the guest waits, but not for ever."""
 
     async def story() -> None:
         for site in "ab":
             world.start_agent(site, "--qemu", newer)
-        # Not by the monitor, which such a write would hold up, and with it the whole guest.
-        here = world.directory / "a" / "disks" / DISK.file
-        here.parent.mkdir(exist_ok=True)
-        here.write_bytes(bytes(SIZE))
-        await world.start_machine("a", Shape(), DISK, more=f"writes=100 records={SLOTS}")
-        await written_after(0, "a")
+        await _start_writing(world)
+        boot = next(iter((await _records(world, "a")).values())).nonce
         async with world.coordinator() as coordinator:
             view = await coordinator.start("web1", "b", hold=True)
-            await marked(coordinator.watch(view), "disks follow synchronously")
+            await _marked(coordinator.watch(view), "disks follow synchronously")
             # The other site's agent does nothing any more: as a link does that is cut far away.
             there = world.agents["b"].process
             there.send_signal(signal.SIGSTOP)
             try:
                 stalled = "the link stalls: disks follow asynchronously"
-                await marked(coordinator.watch(view), stalled)
-                await written_after(max(await records("a")), "a")
+                await _marked(coordinator.watch(view), stalled)
+                await _written_after(world, max(await _records(world, "a")), "a")
             finally:
                 there.send_signal(signal.SIGCONT)
-            await marked(coordinator.watch(view), "disks follow synchronously", 2)
+            await _marked(coordinator.watch(view), "disks follow synchronously", 2)
             await coordinator.tell(view, "release")
             ended = await moved(coordinator.watch(view))
             assert ended.phase == "done", ended
-        assert await world.settled() == "b"
-        left = await records("a")
-        await written_after(max(left), "b")
-        check_complete(await records("b"), SLOTS, max(left))
-        check_left_behind(left, await records("b"))
+        await _check_moved(world, boot)
+
+    asyncio.run(story())
+
+
+def test_an_agent_that_dies_does_no_harm_to_a_guest_whose_disk_follows(
+    world: World, newer: str
+) -> None:
+    """Its writes wait for the agent's answers: then for nobody's, and the old mirror goes."""
+
+    async def story() -> None:
+        for site in "ab":
+            world.start_agent(site, "--qemu", newer)
+        await _start_writing(world)
+        boot = next(iter((await _records(world, "a")).values())).nonce
+        for _ in range(2):
+            async with world.coordinator() as coordinator:
+                view = await coordinator.start("web1", "b", hold=True)
+                await _marked(coordinator.watch(view), "disks follow synchronously")
+            world.agents["a"].die()
+            await _written_after(world, max(await _records(world, "a")), "a")
+            world.restart_agent("a")
+            assert await world.settled() == "a"
+            await _written_after(world, max(await _records(world, "a")), "a")
+        async with world.coordinator() as coordinator:
+            ended = await moved(coordinator.watch(await coordinator.start("web1", "b")))
+            assert ended.phase == "done", ended
+        await _check_moved(world, boot)
 
     asyncio.run(story())
 

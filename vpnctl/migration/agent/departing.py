@@ -14,7 +14,7 @@ from vpnctl.migration.agent import sidecars
 from vpnctl.migration.agent.alive import while_all_live
 from vpnctl.migration.agent.bandwidth import Bandwidth
 from vpnctl.migration.agent.counterpart import Counterpart
-from vpnctl.migration.agent.disks import own_disks, sweep, tls_to
+from vpnctl.migration.agent.disks import own_disks, tls_to
 from vpnctl.migration.agent.figures import disk_figures, memory_figures
 from vpnctl.migration.agent.half import Half
 from vpnctl.migration.agent.memory import MemoryMove
@@ -29,6 +29,7 @@ from vpnctl.migration.agent.messages import (
 from vpnctl.migration.agent.mirrors import Mirrors
 from vpnctl.migration.agent.peer import AgentClient
 from vpnctl.migration.agent.site import Site
+from vpnctl.migration.agent.sweeping import sweep
 from vpnctl.migration.commit import Action, Departure, Event, departure
 from vpnctl.migration.ledger import DepartureRecord
 from vpnctl.sidecar.wan.address import Address
@@ -234,7 +235,6 @@ class Departing(Half[DepartureRecord, Departure]):
         self.mark("sidecars connected")
         own = own_disks(machine.definition)
         if own:
-            await sweep(qemu)
             self._phase = "disk"
             self._mirrors = Mirrors(
                 qemu, own, dict(enumerate(sizes)), self.mark, site.settings.cache()
@@ -370,7 +370,10 @@ class Departing(Half[DepartureRecord, Departure]):
     async def _keep(self) -> None:
         """The machine stays: let it go on."""
         if (qemu := self._site.running.get(self.record.machine)) is not None:
-            await sweep(qemu)
+            try:
+                await sweep(qemu)
+            except MigrationError as error:
+                self.mark(error.message)
         try:
             await self._site.go_on(self.record.machine)
         except MigrationError as error:

@@ -1,14 +1,11 @@
-"""A machine's own disks: which they are, what QEMU calls them, and exports of those that come."""
+"""A machine's own disks: which they are, files for them, and exports of those that come."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from vpnctl.errors import MigrationError
 from vpnctl.migration.agent.settings import AgentSettings
@@ -18,12 +15,6 @@ from vpnctl.migration.hypervisor.command_line import Places, disk_node
 from vpnctl.migration.hypervisor.driver import Guest
 from vpnctl.sidecar.wan.address import Address
 from vpnctl.sidecar.wan.tls import Tls
-
-#: Seconds that a job has to end once it was told to: what is still to be written waits for that.
-_ENDING_S = 60.0
-_SHORT_S = 0.05
-#: What our jobs and nodes are called.
-_JOB, _FAR = re.compile(r"mirror\d+"), re.compile(r"far\d+")
 
 
 def own_disks(definition: Definition) -> list[int]:
@@ -35,35 +26,6 @@ def tls_to(settings: AgentSettings, name: str) -> Tls | None:
     """For a connection with the site whose certificate has ``name``."""
     own = settings.certificates
     return Tls(own.certificate, own.key, own.ca, name) if own else None
-
-
-async def sweep(qemu: Guest) -> None:
-    """Remove the mirrors that QEMU has, also those of an agent that died.
-
-    A broken one that is left behind makes the next migration fail without a word.
-    """
-    with contextlib.suppress(MigrationError, TimeoutError):
-        async with asyncio.timeout(_ENDING_S):
-            while jobs := [
-                job["device"]
-                for job in await qemu.ask("query-block-jobs")
-                if _JOB.fullmatch(job["device"])
-            ]:
-                for job in jobs:
-                    # It may have ended by itself since we asked, which is as well.
-                    with contextlib.suppress(MigrationError):
-                        await qemu.ask("block-job-cancel", device=job, force=True)
-                await asyncio.sleep(_SHORT_S)
-            while nodes := [
-                node["node-name"]
-                for node in await qemu.ask("query-named-block-nodes", flat=True)
-                if _FAR.fullmatch(node["node-name"])
-            ]:
-                for node in nodes:
-                    # A job that has just ended may have it for a moment longer.
-                    with contextlib.suppress(MigrationError):
-                        await qemu.ask("blockdev-del", node_name=node)
-                await asyncio.sleep(_SHORT_S)
 
 
 class Exports:
@@ -148,18 +110,3 @@ async def make_blank(path: Path, size: int, form: str) -> None:
             f"{path} cannot be made: {said.decode(errors='replace').strip()}",
             hint="make room in the directory that the agent was given with --disks",
         )
-
-
-def mirror_job(disk: int) -> str:
-    """What QEMU calls our job for a disk."""
-    return f"mirror{disk}"
-
-
-def far_node(disk: int) -> str:
-    """QEMU's node of the other site's disk."""
-    return f"far{disk}"
-
-
-def mirrored_disk(event: Any) -> int:
-    """The disk that an event of QEMU's is about."""
-    return int(str(event["data"]["device"]).removeprefix("mirror"))

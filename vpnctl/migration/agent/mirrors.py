@@ -4,18 +4,20 @@ A mirror copies everything once.  From then on it follows asynchronously, or, wh
 that (8.2), synchronously: a write of the guest's is done when it was taken for the other site, so
 that nobody can write faster than the link carries.  When the link stalls, such a mirror would be
 the guest's end: it is let go, and begins again, asynchronously, with what the other site has.
+How it may end without harm to the guest: see `sweeping`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 from vpnctl.errors import MigrationError
-from vpnctl.migration.agent.disks import far_node, mirror_job, mirrored_disk, sweep
+from vpnctl.migration.agent.sweeping import ON_ERROR, far_node, mirror_job, mirrored_disk, sweep
 from vpnctl.migration.disk.pace import Pace
 from vpnctl.migration.disk.sender import Sender, Traffic
 from vpnctl.migration.disk.silence import Silence
@@ -31,6 +33,8 @@ _LOOK_S = 0.5
 #: Octets of disk that a mirror sends for a change of one: what most guests write at once.
 _GRANULARITY = 4096
 _CHANGE = "block-job-change"
+_ERROR = "BLOCK_JOB_ERROR"
+_DONE = {"read": "read", "write": "written"}
 
 
 class Mirrors:
@@ -77,7 +81,8 @@ class Mirrors:
         ``rate``: bits per second for all of them together, None for no limit.
         """
         self._pace.rate = rate
-        with self._qemu.listen("BLOCK_JOB_READY", "BLOCK_JOB_COMPLETED") as events:
+        await sweep(self._qemu)
+        with self._qemu.listen("BLOCK_JOB_READY", "BLOCK_JOB_COMPLETED", _ERROR) as events:
             for disk in self._disks:
                 sender = self._senders[disk] = Sender(
                     peer, tls, migration, disk, self._pace, self._cache
@@ -101,13 +106,12 @@ class Mirrors:
         """
         known = await self._qemu.ask("query-commands")
         able = synchronously and any(one["name"] == _CHANGE for one in known)
-        with self._qemu.listen("BLOCK_JOB_READY", "BLOCK_JOB_COMPLETED") as events:
+        with self._qemu.listen("BLOCK_JOB_READY", "BLOCK_JOB_COMPLETED", _ERROR) as events:
             while True:
                 if able and self.ready and not self._synchronous and not self._switching:
                     await self._synchronize()
-                for sender in self._senders.values():
-                    if sender.failure is not None and not self._switching:
-                        raise sender.failure
+                if not self._switching:
+                    self._check()
                 if self._synchronous and not self._switching and self._stalled():
                     await self._begin_again(events)
                 await self._hear(events)
@@ -118,15 +122,17 @@ class Mirrors:
             # To cancel a mirror that is not ready would leave the disks as they are.
             raise MigrationError("the disks do not follow", hint="is the link well? try again")
         self._switching = True
-        with self._qemu.listen("BLOCK_JOB_COMPLETED") as events:
+        with self._qemu.listen("BLOCK_JOB_COMPLETED", _ERROR) as events:
             for disk in self._jobs:
                 await self._qemu.ask("block-job-cancel", device=mirror_job(disk), force=False)
-            async with asyncio.timeout(_ENDING_S):
-                while self._jobs:
-                    event: Any = await events.get()
-                    if "error" in event["data"]:
-                        raise MigrationError(f"a disk did not follow: {event['data']['error']}")
-                    self._jobs.remove(mirrored_disk(event))
+            try:
+                async with asyncio.timeout(_ENDING_S):
+                    while self._jobs:
+                        event: Any = await events.get()
+                        self._check_event(event)
+                        self._jobs.remove(mirrored_disk(event))
+            except TimeoutError:
+                raise MigrationError("a disk does not follow", hint="is the link well?") from None
         while self._nodes:
             await self._qemu.ask("blockdev-del", node_name=far_node(self._nodes[-1]))
             self._nodes.pop()
@@ -138,8 +144,10 @@ class Mirrors:
     async def abandon(self) -> None:
         """Leave nothing of it, whatever state it is in."""
         for sender in self._senders.values():
-            sender.hang_up()
-        await sweep(self._qemu)
+            sender.let_go()
+        with contextlib.suppress(MigrationError):
+            # What is left when QEMU does not answer is removed before the next migration.
+            await sweep(self._qemu, answered=True)
         self._jobs.clear()
         self._nodes.clear()
         self._ready.clear()
@@ -175,11 +183,32 @@ class Mirrors:
                 jobs = await self._qemu.ask("query-block-jobs")
                 self.left = sum(int(job["len"]) - int(job["offset"]) for job in jobs)
             return
+        self._check_event(event)
         if event["event"] == "BLOCK_JOB_READY":
             self._ready.add(mirrored_disk(event))
-        elif "error" in event["data"] or not self.ready:
-            why = event["data"].get("error", "it was cancelled")
-            raise MigrationError(f"the mirror of disk {mirrored_disk(event)} ended: {why}")
+        elif not self.ready:
+            raise MigrationError(f"the mirror of disk {mirrored_disk(event)} was cancelled")
+
+    def _check(self) -> None:
+        """Raises `MigrationError` when nothing can be sent any more."""
+        for sender in self._senders.values():
+            if sender.failure is not None:
+                raise sender.failure
+
+    def _check_event(self, event: Any) -> None:
+        """Raises `MigrationError` when ``event`` tells of an error."""
+        told = event["data"]
+        if event["event"] == _ERROR:
+            self._check()
+            where = "here" if told["operation"] == "read" else "at the other site"
+            raise MigrationError(
+                f"disk {mirrored_disk(event)} cannot be {_DONE[told['operation']]} {where}",
+                hint="is the device well, and is there room on it?",
+            )
+        if "error" in told:
+            raise MigrationError(
+                f"the mirror of disk {mirrored_disk(event)} ended: {told['error']}"
+            )
 
     async def _synchronize(self) -> None:
         """Let each write of the guest's wait until it was taken for the other site."""
@@ -197,14 +226,14 @@ class Mirrors:
         self._silence = Silence()
         self._ready.clear()
         for sender in self._senders.values():
-            # What QEMU waits for fails, and the guest does not.
-            sender.hang_up()
-        await sweep(self._qemu)
+            sender.let_go()
+        await sweep(self._qemu, answered=True)
         self._jobs.clear()
         self._nodes.clear()
         while not events.empty():
             await events.get()
         for disk in self._disks:
+            self._senders[disk].take_again()
             await self._mirror(disk)
 
     async def _mirror(self, disk: int) -> None:
@@ -225,5 +254,7 @@ class Mirrors:
             sync="full",
             granularity=_GRANULARITY,
             copy_mode="background",
+            on_source_error=ON_ERROR,
+            on_target_error=ON_ERROR,
         )
         self._jobs.append(disk)

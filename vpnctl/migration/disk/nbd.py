@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
@@ -54,32 +54,53 @@ class Request:
     octets: bytes = b""
 
 
+@dataclass(eq=False, slots=True)
+class _Visit:
+    """A client's connection, and what it waits for."""
+
+    writer: asyncio.StreamWriter
+    owed: dict[int, Request] = field(default_factory=dict)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def answer(self, handle: int, error: int) -> None:
+        self.writer.write(_SIMPLE.pack(_SIMPLE_MAGIC, error, handle))
+
+
 class Server:
-    """One client on a unix socket; ``serve`` says what a request gives: 0 or an errno."""
+    """Clients on a unix socket; ``serve`` says what a request gives: 0 or an errno."""
 
     def __init__(self, size: int, serve: Callable[[Request], Awaitable[int]]) -> None:
         self._size = size
         self._serve = serve
-        self._visits: set[asyncio.StreamWriter] = set()
+        self._visits: set[_Visit] = set()
+        self._pretending = False
 
-    def hang_up(self) -> None:
-        """Close every connection; who waits for an answer gets none."""
-        for writer in self._visits:
-            writer.close()
+    def let_go(self) -> None:
+        """Say that everything is done that is asked, and was asked before, and do nothing of it,
+        until `take_again`."""
+        self._pretending = True
+        for visit in self._visits:
+            for handle in visit.owed:
+                visit.answer(handle, 0)
+            visit.owed.clear()
+
+    def take_again(self) -> None:
+        """Do what is asked from now on."""
+        self._pretending = False
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Until the client leaves."""
-        tasks: set[asyncio.Task[None]] = set()
-        self._visits.add(writer)
+        visit = _Visit(writer)
+        self._visits.add(visit)
         try:
             if await self._negotiate(reader, writer):
-                await self._transmit(reader, writer, tasks)
+                await self._transmit(reader, visit)
         except (asyncio.IncompleteReadError, OSError):
             return
         finally:
-            for task in tasks:
+            for task in visit.tasks:
                 task.cancel()
-            self._visits.discard(writer)
+            self._visits.discard(visit)
             writer.close()
 
     async def _negotiate(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -99,12 +120,7 @@ class Server:
                 return False
             writer.write(_REPLY.pack(_REPLY_MAGIC, option, _REP_ERR_UNSUP, 0))
 
-    async def _transmit(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        tasks: set[asyncio.Task[None]],
-    ) -> None:
+    async def _transmit(self, reader: asyncio.StreamReader, visit: _Visit) -> None:
         while True:
             magic, _, number, handle, offset, length = _REQUEST.unpack(
                 await reader.readexactly(_REQUEST.size)
@@ -117,16 +133,22 @@ class Server:
             if number not in (Command.WRITE, Command.FLUSH, Command.TRIM, Command.ZERO) or (
                 offset + length > self._size
             ):
-                writer.write(_SIMPLE.pack(_SIMPLE_MAGIC, EINVAL, handle))
+                visit.answer(handle, EINVAL)
                 continue
-            request = Request(Command(number), offset, length, octets)
-            task = asyncio.create_task(self._answer(writer, handle, request))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            if self._pretending:
+                visit.answer(handle, 0)
+                continue
+            request = visit.owed[handle] = Request(Command(number), offset, length, octets)
+            task = asyncio.create_task(self._answer(visit, handle, request))
+            visit.tasks.add(task)
+            task.add_done_callback(visit.tasks.discard)
 
-    async def _answer(self, writer: asyncio.StreamWriter, handle: int, request: Request) -> None:
+    async def _answer(self, visit: _Visit, handle: int, request: Request) -> None:
         error = await self._serve(request)
-        writer.write(_SIMPLE.pack(_SIMPLE_MAGIC, error, handle))
+        # Otherwise it was answered, and may be the name of another request by now.
+        if visit.owed.get(handle) is request:
+            del visit.owed[handle]
+            visit.answer(handle, error)
 
 
 class Client:

@@ -143,10 +143,16 @@ class Sender:
             return 0.0
         return asyncio.get_running_loop().time() - self._heard
 
-    def hang_up(self) -> None:
-        """Let go of QEMU, whatever it waits for; it may come again."""
+    def let_go(self) -> None:
+        """Tell QEMU that everything is done that it asks, and do nothing of it, until
+        `take_again`: for a mirror that is to end, and whose copy nobody will use."""
         if self._server is not None:
-            self._server.hang_up()
+            self._server.let_go()
+
+    def take_again(self) -> None:
+        """Take what QEMU asks from now on."""
+        if self._server is not None:
+            self._server.take_again()
 
     async def _serve(self, request: Request) -> int:
         """Do a request of QEMU's; 0 or an errno."""
