@@ -17,6 +17,7 @@ that outlives the TCP connections it goes over.
     tls          both certificates required, names checked
     stream       a non-blocking socket, plain or TLS, that never holds more than one record
     changes      waiting for something to hold
+    speaker      sends what a connection has to say, as link and limit let it
     lifeline     keeps a transfer going over as many connections as it takes
     meeting      who dials and who listens, and gives it connections (met)
 

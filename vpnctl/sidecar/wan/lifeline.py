@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from vpnctl.errors import SidecarError, SidecarProtocolError, VpnctlError
 from vpnctl.sidecar.wan.bucket import TokenBucket
@@ -22,8 +22,7 @@ from vpnctl.sidecar.wan.inbox import Inbox
 from vpnctl.sidecar.wan.limits import Limits, Traffic
 from vpnctl.sidecar.wan.messages import Message, MessageReader, encode
 from vpnctl.sidecar.wan.met import CutError, Meeting, Met
-from vpnctl.sidecar.wan.pace import Pace
-from vpnctl.sidecar.wan.stream import Stream
+from vpnctl.sidecar.wan.speaker import Speaker
 from vpnctl.sidecar.wan.transfer import Transfer
 
 #: Seconds that the last words of either side are given.
@@ -65,11 +64,6 @@ class Lifeline:
         self._bucket = bucket
         self._inbox = Inbox(reader)
         self._notice = notice
-        self._pace = Pace()
-        # The connection whose sender has nothing to do.
-        self._idle: Met | None = None
-        # Octets of a record that was begun for it and is still to be finished.
-        self._begun = 0
         self._failure: VpnctlError | None = None
         self._leaving = False
         self._staying = False
@@ -77,6 +71,9 @@ class Lifeline:
         self._why_not = ""
         self._ended = asyncio.Event()
         self._changes = Changes()
+        self._speaker = Speaker(
+            bucket, self.traffic, self._changes, limits.keepalive_s, lambda: self._is_ending
+        )
 
     @property
     def rate(self) -> float | None:
@@ -86,7 +83,7 @@ class Lifeline:
     @property
     def carried(self) -> tuple[int, float]:
         """Octets that were sent, and seconds in which link or limit took no more of them."""
-        return self._pace.octets, self._pace.held_s
+        return self._speaker.carried
 
     @contextlib.asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -125,7 +122,7 @@ class Lifeline:
         """Queue messages as soon as there is room, to go together where that can be had."""
         await self._until(self._has_room)
         self.transfer.put(*(part for message in messages for part in encode(message)))
-        self._send_at_once()
+        self._speaker.speak_at_once()
         self._tell()
 
     async def receive(self) -> Message:
@@ -235,8 +232,7 @@ class Lifeline:
 
     async def _serve(self, met: Met) -> None:
         """One connection until all is done; raises `CutError` when it was cut before."""
-        cuts = self.traffic.cuts
-        self._pace.began(self.traffic.sent / cuts if cuts else None)
+        self._speaker.begin()
         sender = asyncio.create_task(self._send_records(met))
         receiver = asyncio.create_task(self._receive_records(met))
         replaced = asyncio.create_task(self._meeting.replaced())
@@ -271,84 +267,13 @@ class Lifeline:
 
     async def _send_records(self, met: Met) -> None:
         """Until goodbye was said; raises the failure once the peer was told."""
-        connection = met.connection
-        while True:
-            if met.stream.has_begun:
-                await self._finish(met.stream, self._begun)
-            if self._failure is not None:
-                connection.abort(self._failure.message)
-                await met.stream.send(connection.last_words())
-                raise self._failure
-            if self._leaving:
-                connection.leave()
-                await met.stream.send(connection.last_words())
-                return
-            if record := connection.next_record(self._segment):
-                await self._send(met.stream, record)
-                continue
-            self._pace.paused()
-            self._idle = met
-            try:
-                async with asyncio.timeout(self.limits.keepalive_s):
-                    await self._changes.until(
-                        lambda: connection.wants_to_send or met.stream.has_begun or self._is_ending
-                    )
-            except TimeoutError:
-                connection.alive()
-            finally:
-                self._idle = None
-
-    async def _send(self, stream: Stream, record: Sequence[bytes | memoryview]) -> None:
-        size = sum(map(len, record))
-        begun = time.monotonic()
-        self._pace.sending(begun)
-        while not self._is_ending and (delay := self._bucket.delay(size, time.monotonic())):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay):
-                    await self._limit_changed(self._bucket.rate)
-        limited_s = time.monotonic() - begun
-        stream.begin(*record)
-        await self._finish(stream, size, limited_s)
-        # The socket may always be ready: let others have their turn.
-        await asyncio.sleep(0)
-
-    async def _limit_changed(self, rate: float | None) -> None:
-        """Return when the limit is not ``rate`` any more, or nothing is to be sent."""
-        await self._changes.until(lambda: self._is_ending or self._bucket.rate != rate)
-
-    def _send_at_once(self) -> None:
-        """Send what nobody has to wait for, so that the sender need not be woken up."""
-        met = self._idle
-        if met is None or self._bucket.rate is not None or self._is_ending:
-            return
-        while not met.stream.has_begun:
-            if not (record := met.connection.next_record(self._segment)):
-                self._pace.paused()
-                return
-            self._pace.sending(time.monotonic())
-            self._begun = sum(map(len, record))
-            try:
-                all_went = met.stream.begin(*record)
-            except OSError:
-                # Who receives stumbles over it as well, and it is sent again.
-                return
-            if all_went:
-                self._went(met.stream, self._begun, 0.0)
-
-    async def _finish(self, stream: Stream, size: int, limited_s: float = 0.0) -> None:
-        """Have the kernel take the rest of a record of ``size`` octets that was begun."""
-        held_s = stream.held_s
-        await stream.finish()
-        self._went(stream, size, limited_s + stream.held_s - held_s)
-
-    def _went(self, stream: Stream, octets: int, held_s: float) -> None:
-        """``octets`` more are with the kernel, after link or limit had not taken them for
-        ``held_s``."""
-        self._bucket.spend(octets)
-        self.traffic.sent += octets
-        self._pace.sent(octets, time.monotonic(), held_s)
-        stream.limit_unsent(self._pace.unsent)
-        self._tell()
+        await self._speaker.speak(met)
+        if self._failure is not None:
+            met.connection.abort(self._failure.message)
+            await met.stream.send(met.connection.last_words())
+            raise self._failure
+        met.connection.leave()
+        await met.stream.send(met.connection.last_words())
 
     async def _receive_records(self, met: Met) -> None:
         """Until the peer says goodbye; raises what it gave up for, or what is wrong with it."""
@@ -408,7 +333,7 @@ class Lifeline:
                     left = True
                 case _:
                     pass
-        self._send_at_once()
+        self._speaker.speak_at_once()
         self._tell()
         if left and not self._staying:
             raise SidecarProtocolError("the peer left before the migration was done")
@@ -419,12 +344,9 @@ class Lifeline:
         """Whether nothing is to be sent any more but last words."""
         return self._failure is not None or self._leaving
 
-    @property
-    def _segment(self) -> int:
-        return self._pace.segment(self._bucket.rate)
-
     def _has_room(self) -> bool:
-        return self.transfer.has_room and self.transfer.unsent < self._pace.queue(self.limits.queue)
+        queue = self._speaker.queue(self.limits.queue)
+        return self.transfer.has_room and self.transfer.unsent < queue
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         while not holds():
