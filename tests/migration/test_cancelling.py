@@ -1,4 +1,4 @@
-"""Who follows a machine's disks ends when told to, whatever its QEMU says at that moment."""
+"""When following a machine's disks ends."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from vpnctl.errors import MigrationError
 from vpnctl.migration.agent.mirrors import Mirrors
 
 READY = {"event": "BLOCK_JOB_READY", "data": {"device": "mirror0"}}
@@ -43,5 +44,33 @@ def test_a_cancellation_that_comes_with_an_event_is_heard(turns: int) -> None:
         for again in {following} - done:
             again.cancel()
         assert done
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("BLOCK_JOB_COMPLETED", {}),
+        ("BLOCK_JOB_COMPLETED", {"error": "No space left on device"}),
+        ("BLOCK_JOB_CANCELLED", {}),
+        ("BLOCK_JOB_ERROR", {"operation": "read"}),
+        ("BLOCK_JOB_ERROR", {"operation": "write"}),
+    ],
+)
+def test_a_mirror_that_ends_or_fails_is_noticed(name: str, told: dict[str, str]) -> None:
+    """Nothing follows any more; and that others' jobs end is none of our business."""
+
+    async def story() -> None:
+        qemu = _Qemu()
+        mirrors = Mirrors(qemu, (0,), {0: 0}, lambda _: None)  # type: ignore[arg-type]  # as much of a guest as it needs
+        following = asyncio.create_task(mirrors.follow(synchronously=False))
+        await asyncio.sleep(0.01)
+        for device in ("commit0", "mirror0"):
+            assert not following.done()
+            qemu.events.put_nowait({"event": name, "data": {"device": device} | told})
+            await asyncio.sleep(0.01)
+        with pytest.raises(MigrationError, match="disk 0"):
+            await following
 
     asyncio.run(story())

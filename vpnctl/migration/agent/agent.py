@@ -149,7 +149,7 @@ class Agent:
     async def migrate(self, request: MigrateRequest) -> MigrationView:
         """Begin to move a machine; raises `UsageError` when it is moving already."""
         machine, qemu = self.site.machine(request.machine), self.site.qemu(request.machine)
-        if not machine.owner or (busy := self.site.ledger_busy(request.machine)):
+        if not machine.owner or (busy := self._busy(request.machine)):
             raise UsageError(
                 f"{request.machine} is moving already: {busy}"
                 if machine.owner
@@ -170,20 +170,32 @@ class Agent:
             state=Departure.OPEN,
             incarnation=qemu.copy.incarnation,
         )
-        replicating = self.replications.pop(request.machine, None)
-        if replicating is not None:
-            await replicating.stop()
+        # From here on it is moving, whatever else is to be ended first.
         self.site.ledger.write(record)
         departing = self.departures[request.migration] = Departing(self.site, record, request)
-        if replicating is not None:
-            self._spawn(self._replicate_after(departing, replicating.record))
-        self._spawn(departing.run())
+        self._spawn(self._depart(departing, self.replications.pop(request.machine, None)))
         return departing.view()
+
+    async def _depart(self, departing: Departing, replicating: Replicating | None) -> None:
+        if replicating is not None:
+            await replicating.stop()
+            self._spawn(self._replicate_after(departing, replicating.record))
+        await departing.run()
+
+    def _busy(self, name: str) -> str:
+        """The migration that a machine is in, also one that has been decided and still clears up;
+        empty when it is in none."""
+        clearing = (
+            one.record.migration
+            for one in self.departures.values()
+            if one.record.machine == name and not one.finished.is_set()
+        )
+        return self.site.ledger_busy(name) or next(clearing, "")
 
     async def start_replication(self, request: ReplicateRequest) -> ReplicationView:
         """Begin to replicate a machine's disks; raises `UsageError` when there is nothing to."""
         machine = self.site.machine(request.machine)
-        if not machine.owner or self.site.ledger_busy(request.machine):
+        if not machine.owner or self._busy(request.machine):
             raise UsageError(
                 f"{request.machine} is moving, or has left {self.site.settings.site}",
                 hint=f"see 'vpnctl migrate status {request.machine}'",
@@ -205,8 +217,10 @@ class Agent:
 
     async def stop_replication(self, machine: str) -> None:
         """End the replication of a machine's disks; raises `NotFoundError`."""
-        await self.replication(machine).stop()
-        self.replications.pop(machine, None)
+        replicating = self.replication(machine)
+        await replicating.stop()
+        if self.replications.get(machine) is replicating:
+            del self.replications[machine]
         self.site.ledger.end_replication(machine)
 
     def replication(self, machine: str) -> Replicating:

@@ -73,14 +73,15 @@ class Departing(Half[DepartureRecord, Departure]):
 
     async def cancel(self) -> None:
         """Leave the machine where it is; raises `UsageError` when it is too late for that."""
-        if self.record.state is not Departure.OPEN or self._loading is None:
+        if self.record.state is not Departure.OPEN or self._request is None:
             raise UsageError(
                 f"{self.record.machine} cannot be kept any more: it was offered to"
                 f" {self.record.to.site}",
                 hint=f"see 'vpnctl migrate status {self.record.machine}'; it may be moved back",
             )
         self._cancelled = True
-        self._loading.cancel()
+        if self._loading is not None:
+            self._loading.cancel()
 
     def memory(self) -> MemoryMove:
         """To hold, release or stop it; raises `UsageError` when it does not move now."""
@@ -157,6 +158,8 @@ class Departing(Half[DepartureRecord, Departure]):
         """Move it.  Never raises: what went wrong is in `view`, and the guest runs on here."""
         assert self._request is not None
         self._loading = asyncio.create_task(self._load(self._request))
+        if self._cancelled:
+            self._loading.cancel()
         await asyncio.wait((self._loading,))
         try:
             await self._loading_result()
@@ -192,6 +195,8 @@ class Departing(Half[DepartureRecord, Departure]):
             if task is not None:
                 await task
         await self._peer.close()
+        run = self._site.settings.places(f"m-{self.record.migration}").run
+        await asyncio.to_thread(shutil.rmtree, run, ignore_errors=True)
         if self.record.state is Departure.GONE:
             self._phase = "done"
             self._error = None
@@ -336,9 +341,9 @@ class Departing(Half[DepartureRecord, Departure]):
             case Action.SEND_OFFER:
                 return await self._offer()
             case Action.SEND_CANCEL:
-                await self._end_sidecar()
                 if self._mirrors is not None:
-                    await self._mirrors.abandon()
+                    self._mirrors.let_go()
+                await self._end_sidecar()
                 await self._peer.cancel()
             case Action.RUN:
                 await self._keep()
@@ -368,12 +373,7 @@ class Departing(Half[DepartureRecord, Departure]):
         return Event.REFUSAL
 
     async def _keep(self) -> None:
-        """The machine stays: let it go on."""
-        if (qemu := self._site.running.get(self.record.machine)) is not None:
-            try:
-                await sweep(qemu)
-            except MigrationError as error:
-                self.mark(error.message)
+        """The machine stays: let it go on, which needs no mirror to have ended before."""
         try:
             await self._site.go_on(self.record.machine)
         except MigrationError as error:
@@ -382,6 +382,18 @@ class Departing(Half[DepartureRecord, Departure]):
         else:
             self.mark(f"runs at {self._site.settings.site}")
             await self._announce_here()
+        await self._sweep()
+
+    async def _sweep(self) -> None:
+        """Remove what is left of its mirrors."""
+        if self._mirrors is not None:
+            await self._mirrors.abandon()
+        elif (qemu := self._site.running.get(self.record.machine)) is not None:
+            try:
+                await sweep(qemu)
+            except MigrationError as error:
+                if not qemu.gone.is_set():
+                    self.mark(error.message)
 
     async def _announce_here(self) -> None:
         """The network may have learnt the way to the other site already."""
@@ -405,5 +417,3 @@ class Departing(Half[DepartureRecord, Departure]):
                 await self._sidecar.end()
             else:
                 await self._sidecar.ended.wait()
-        run = self._site.settings.places(f"m-{self.record.migration}").run
-        await asyncio.to_thread(shutil.rmtree, run, ignore_errors=True)

@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from vpnctl.errors import MigrationError
-from vpnctl.migration.agent.sweeping import ON_ERROR, far_node, mirror_job, mirrored_disk, sweep
+from vpnctl.migration.agent.sweeping import (
+    ON_ERROR,
+    can_synchronize,
+    far_node,
+    mirror_job,
+    mirrored_disk,
+    sweep,
+    synchronize,
+)
 from vpnctl.migration.disk.pace import Pace
 from vpnctl.migration.disk.sender import Sender, Traffic
 from vpnctl.migration.disk.silence import Silence
@@ -32,8 +40,8 @@ _ENDING_S = 60.0
 _LOOK_S = 0.5
 #: Octets of disk that a mirror sends for a change of one: what most guests write at once.
 _GRANULARITY = 4096
-_CHANGE = "block-job-change"
-_ERROR = "BLOCK_JOB_ERROR"
+_READY, _ERROR = "BLOCK_JOB_READY", "BLOCK_JOB_ERROR"
+_EVENTS = (_READY, _ERROR, "BLOCK_JOB_COMPLETED", "BLOCK_JOB_CANCELLED")
 _DONE = {"read": "read", "write": "written"}
 
 
@@ -64,6 +72,8 @@ class Mirrors:
         self._nodes: list[int] = []
         self._jobs: list[int] = []
         self._ready: set[int] = set()
+        # Whether the mirrors that QEMU has are ours, and not of an agent before us.
+        self._ours = False
         self._synchronous = False
         self._switching = False
         self._silence = Silence()
@@ -82,7 +92,8 @@ class Mirrors:
         """
         self._pace.rate = rate
         await sweep(self._qemu)
-        with self._qemu.listen("BLOCK_JOB_READY", "BLOCK_JOB_COMPLETED", _ERROR) as events:
+        self._ours = True
+        with self._qemu.listen(*_EVENTS) as events:
             for disk in self._disks:
                 sender = self._senders[disk] = Sender(
                     peer, tls, migration, disk, self._pace, self._cache
@@ -104,9 +115,8 @@ class Mirrors:
 
         ``synchronously``: as far as QEMU can do that.
         """
-        known = await self._qemu.ask("query-commands")
-        able = synchronously and any(one["name"] == _CHANGE for one in known)
-        with self._qemu.listen("BLOCK_JOB_READY", "BLOCK_JOB_COMPLETED", _ERROR) as events:
+        able = synchronously and await can_synchronize(self._qemu)
+        with self._qemu.listen(*_EVENTS) as events:
             while True:
                 if able and self.ready and not self._synchronous and not self._switching:
                     await self._synchronize()
@@ -122,15 +132,15 @@ class Mirrors:
             # To cancel a mirror that is not ready would leave the disks as they are.
             raise MigrationError("the disks do not follow", hint="is the link well? try again")
         self._switching = True
-        with self._qemu.listen("BLOCK_JOB_COMPLETED", _ERROR) as events:
+        with self._qemu.listen(*_EVENTS) as events:
             for disk in self._jobs:
                 await self._qemu.ask("block-job-cancel", device=mirror_job(disk), force=False)
             try:
                 async with asyncio.timeout(_ENDING_S):
                     while self._jobs:
                         event: Any = await events.get()
-                        self._check_event(event)
-                        self._jobs.remove(mirrored_disk(event))
+                        if (ended := self._checked(event)) is not None:
+                            self._jobs.remove(ended)
             except TimeoutError:
                 raise MigrationError("a disk does not follow", hint="is the link well?") from None
         while self._nodes:
@@ -141,17 +151,28 @@ class Mirrors:
         """Let go of the other site, too."""
         await self._held.aclose()
 
-    async def abandon(self) -> None:
-        """Leave nothing of it, whatever state it is in."""
+    def let_go(self) -> None:
+        """Nothing is to become of it: let QEMU, and with it the guest, wait for nobody."""
         for sender in self._senders.values():
             sender.let_go()
-        with contextlib.suppress(MigrationError):
-            # What is left when QEMU does not answer is removed before the next migration.
-            await sweep(self._qemu, answered=True)
-        self._jobs.clear()
-        self._nodes.clear()
+
+    async def abandon(self) -> None:
+        """Leave nothing of it, whatever state it is in."""
+        if self._ours:
+            with contextlib.suppress(MigrationError):
+                # What is left when QEMU does not answer is removed before the next migration.
+                await self._sweep()
         self._ready.clear()
         await self.close()
+
+    async def _sweep(self) -> None:
+        self.let_go()
+        await sweep(
+            self._qemu, synchronous=self._synchronous, answered=frozenset(self._paths.values())
+        )
+        self._synchronous = False
+        self._jobs.clear()
+        self._nodes.clear()
 
     def traffic(self) -> Traffic:
         """Of all disks together."""
@@ -183,11 +204,8 @@ class Mirrors:
                 jobs = await self._qemu.ask("query-block-jobs")
                 self.left = sum(int(job["len"]) - int(job["offset"]) for job in jobs)
             return
-        self._check_event(event)
-        if event["event"] == "BLOCK_JOB_READY":
-            self._ready.add(mirrored_disk(event))
-        elif not self.ready:
-            raise MigrationError(f"the mirror of disk {mirrored_disk(event)} was cancelled")
+        if self._checked(event) is not None and not self._switching:
+            raise MigrationError(f"the mirror of disk {mirrored_disk(event)} has ended")
 
     def _check(self) -> None:
         """Raises `MigrationError` when nothing can be sent any more."""
@@ -195,41 +213,42 @@ class Mirrors:
             if sender.failure is not None:
                 raise sender.failure
 
-    def _check_event(self, event: Any) -> None:
-        """Raises `MigrationError` when ``event`` tells of an error."""
-        told = event["data"]
+    def _checked(self, event: Any) -> int | None:
+        """The disk whose mirror has ended, if ``event`` tells that one has; raises `MigrationError`
+        when it tells of an error."""
+        disk, told = mirrored_disk(event), event["data"]
+        if disk is None:
+            return None
+        if event["event"] == _READY:
+            self._ready.add(disk)
+            return None
         if event["event"] == _ERROR:
             self._check()
             where = "here" if told["operation"] == "read" else "at the other site"
             raise MigrationError(
-                f"disk {mirrored_disk(event)} cannot be {_DONE[told['operation']]} {where}",
+                f"disk {disk} cannot be {_DONE[told['operation']]} {where}",
                 hint="is the device well, and is there room on it?",
             )
-        if "error" in told:
-            raise MigrationError(
-                f"the mirror of disk {mirrored_disk(event)} ended: {told['error']}"
-            )
+        if "error" in told or event["event"] != "BLOCK_JOB_COMPLETED":
+            why = told.get("error", "it was cancelled")
+            raise MigrationError(f"the mirror of disk {disk} ended: {why}")
+        return disk
 
     async def _synchronize(self) -> None:
         """Let each write of the guest's wait until it was taken for the other site."""
-        for disk in self._jobs:
-            await self._qemu.ask(
-                _CHANGE, id=mirror_job(disk), type="mirror", copy_mode="write-blocking"
-            )
         self._synchronous = True
+        for disk in self._jobs:
+            if self._switching:
+                return
+            await synchronize(self._qemu, mirror_job(disk))
         self._mark("disks follow synchronously")
 
     async def _begin_again(self, events: Any) -> None:
         """The link stalls: let the guest write on, and copy again what it writes meanwhile."""
         self._mark("the link stalls: disks follow asynchronously")
-        self._synchronous = False
         self._silence = Silence()
         self._ready.clear()
-        for sender in self._senders.values():
-            sender.let_go()
-        await sweep(self._qemu, answered=True)
-        self._jobs.clear()
-        self._nodes.clear()
+        await self._sweep()
         while not events.empty():
             await events.get()
         for disk in self._disks:

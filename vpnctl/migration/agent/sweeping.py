@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import time
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,10 @@ from vpnctl.migration.hypervisor.driver import Guest
 
 #: What a mirror does when it cannot read, or write.
 ON_ERROR = "stop"
-#: Seconds that mirrors have to end: what is still to be copied is read meanwhile.
+#: How a mirror is made synchronous; a QEMU that does not know it has none that are.
+CHANGE = "block-job-change"
+#: Seconds without progress until mirrors are given up: QEMU looks for who has died less and less
+#: often, every 16 s at last.
 _ENDING_S = 60.0
 _SHORT_S = 0.05
 _JOB, _FAR = re.compile(r"mirror\d+"), re.compile(r"far\d+")
@@ -41,68 +46,124 @@ def far_node(disk: int) -> str:
     return f"far{disk}"
 
 
-def mirrored_disk(event: Any) -> int:
-    """The disk that an event of QEMU's is about."""
-    return int(str(event["data"]["device"]).removeprefix("mirror"))
+def mirrored_disk(event: Any) -> int | None:
+    """The disk that an event of QEMU's is about; None where the job is not ours."""
+    device = str(event["data"]["device"])
+    return int(device.removeprefix("mirror")) if _JOB.fullmatch(device) else None
 
 
-async def sweep(qemu: Guest, *, answered: bool = False) -> None:
+async def can_synchronize(qemu: Guest) -> bool:
+    """Whether mirrors of this QEMU may be synchronous."""
+    return any(one["name"] == CHANGE for one in await qemu.ask("query-commands"))
+
+
+async def synchronize(qemu: Guest, job: str) -> None:
+    """Let each write of the guest's wait until it was taken."""
+    await qemu.ask(CHANGE, id=job, type="mirror", copy_mode="write-blocking")
+
+
+async def sweep(qemu: Guest, *, synchronous: bool = True, answered: Collection[Path] = ()) -> None:
     """Remove the mirrors that QEMU has, also those of an agent that died.
 
-    ``answered``: our senders have let go, and say yes to all.  Raises `MigrationError` when
-    something is left: it would make the next migration fail.
+    ``synchronous``: whether they may be; ``answered``: sockets of our senders, which have let go.
+    Raises `MigrationError` when something is left: it would make the next migration fail.
     """
-    try:
-        async with asyncio.timeout(_ENDING_S), AsyncExitStack() as held:
-            stand_in = None if answered else _StandIn(held)
-            while jobs := await _jobs(qemu):
-                for job in jobs:
-                    # It may have ended by itself since we asked, which is as well.
-                    with contextlib.suppress(MigrationError):
-                        await _end(qemu, job, stand_in)
-                await asyncio.sleep(_SHORT_S)
-            while nodes := await _nodes(qemu):
-                for node in nodes:
-                    # A job that has just ended may have it for a moment longer.
-                    with contextlib.suppress(MigrationError):
-                        await qemu.ask("blockdev-del", node_name=node["node-name"])
-                await asyncio.sleep(_SHORT_S)
-    except TimeoutError:
-        raise MigrationError(
-            "an old mirror of a disk does not end", hint="see the log of the machine's QEMU"
-        ) from None
+    ending = _Ending(qemu, synchronous and await can_synchronize(qemu))
+    async with AsyncExitStack() as held:
+        stand_in = _StandIn(held, answered)
+        while jobs := await _jobs(qemu):
+            for job in jobs:
+                await ending.end(job, stand_in)
+            ending.check(sum(int(job["len"]) - int(job["offset"]) for job in jobs))
+            await asyncio.sleep(_SHORT_S)
+        while nodes := await _nodes(qemu):
+            for node in nodes:
+                # A job that has just ended may have it for a moment longer.
+                with contextlib.suppress(MigrationError):
+                    await qemu.ask("blockdev-del", node_name=node["node-name"])
+            ending.check(None)
+            await asyncio.sleep(_SHORT_S)
+
+
+class _Ending:
+    """Mirrors that are told to end, as often as it takes; ``able``: they may be synchronous."""
+
+    def __init__(self, qemu: Guest, able: bool) -> None:
+        self._qemu = qemu
+        self._able = able
+        self._why = "QEMU still writes"
+        self._least: int | None = None
+        self._progress = time.monotonic()
+
+    async def end(self, job: Any, stand_in: _StandIn) -> None:
+        """Tell it to."""
+        try:
+            if self._able and job["ready"]:
+                await self._complete(job, stand_in)
+            else:
+                await self._qemu.ask("block-job-cancel", device=job["device"], force=True)
+        except MigrationError as error:
+            # It may have ended by itself since we asked, which is as well.
+            self._why = error.message
+
+    async def _complete(self, job: Any, stand_in: _StandIn) -> None:
+        if job["paused"]:
+            # After an error: nobody answered.
+            self._why = f"{job['device']} stands still after an error"
+            for node in await _nodes(self._qemu):
+                await stand_in.answer(node)
+            await self._qemu.ask("block-job-resume", device=job["device"])
+        # Otherwise a guest that writes much would keep it from ever being done.
+        with contextlib.suppress(MigrationError):
+            await synchronize(self._qemu, job["device"])
+        # It may have ended meanwhile, or met its error again.
+        with contextlib.suppress(MigrationError):
+            await self._qemu.ask("block-job-cancel", device=job["device"], force=False)
+
+    def check(self, left: int | None) -> None:
+        """Raises `MigrationError` when it has come to nothing for long; ``left``: octets."""
+        now = time.monotonic()
+        if left is not None and (self._least is None or left < self._least):
+            self._least, self._progress = left, now
+        if now - self._progress > _ENDING_S:
+            raise MigrationError(
+                f"an old mirror of a disk does not end: {self._why}",
+                hint="can the disk be read? if it can, start the machine anew",
+            )
 
 
 class _StandIn:
-    """Says yes where QEMU looks for who has died, while ``held``."""
+    """Says yes where QEMU looks for who has died, while ``held``; not where it is ``answered``."""
 
-    def __init__(self, held: AsyncExitStack) -> None:
+    def __init__(self, held: AsyncExitStack, answered: Collection[Path]) -> None:
         self._held = held
-        self._known: set[str] = set()
+        self._known = set(answered)
 
     async def answer(self, node: Any) -> None:
-        """Whatever QEMU asks of ``node``."""
+        """Whatever QEMU asks of ``node``; raises `MigrationError`."""
         found = _SOCKET.fullmatch(node["file"])
-        if found is None or found[1] in self._known:
+        if found is None or (path := Path(found[1])) in self._known:
             return
-        self._known.add(found[1])
-        path = Path(found[1])
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        server = Server(int(node["image"]["virtual-size"]), _agree)
-        listener = await asyncio.start_unix_server(server.run, path, limit=LONGEST)
-        self._held.callback(_remove, path)
+        try:
+            if not path.parent.is_dir():
+                path.parent.mkdir(mode=0o700, parents=True)
+                self._held.callback(_remove, path.parent.rmdir)
+            server = Server(int(node["image"]["virtual-size"]), _agree)
+            listener = await asyncio.start_unix_server(server.run, path, limit=LONGEST)
+        except OSError as error:
+            raise MigrationError(f"{path}: {error.strerror or error}") from error
+        self._held.callback(_remove, path.unlink)
         self._held.callback(listener.close)
+        self._known.add(path)
 
 
 async def _agree(_: Request) -> int:
     return 0
 
 
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
+def _remove(how: Callable[[], None]) -> None:
     with contextlib.suppress(OSError):
-        # It has more in it where the migration goes on.
-        path.parent.rmdir()
+        how()
 
 
 async def _jobs(qemu: Guest) -> list[Any]:
@@ -112,18 +173,3 @@ async def _jobs(qemu: Guest) -> list[Any]:
 async def _nodes(qemu: Guest) -> list[Any]:
     nodes = await qemu.ask("query-named-block-nodes", flat=True)
     return [node for node in nodes if _FAR.fullmatch(node["node-name"])]
-
-
-async def _end(qemu: Guest, job: Any, stand_in: _StandIn | None) -> None:
-    name = job["device"]
-    if not job["ready"]:
-        # It copies for the first time, and is not synchronous.
-        await qemu.ask("block-job-cancel", device=name, force=True)
-        return
-    if job["paused"]:
-        # After an error: nobody answered.
-        if stand_in is not None:
-            for node in await _nodes(qemu):
-                await stand_in.answer(node)
-        await qemu.ask("block-job-resume", device=name)
-    await qemu.ask("block-job-cancel", device=name, force=False)

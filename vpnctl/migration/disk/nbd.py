@@ -6,6 +6,7 @@ Fixed newstyle negotiation, `NBD_OPT_GO`, simple replies (NBD project, ``doc/pro
 from __future__ import annotations
 
 import asyncio
+import logging
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from enum import IntEnum
 from pathlib import Path
 
 from vpnctl.errors import MigrationError
+
+log = logging.getLogger(__name__)
 
 _MAGIC, _OPTION_MAGIC = b"NBDMAGIC", b"IHAVEOPT"
 _FIXED, _NO_ZEROES = 1, 2
@@ -144,7 +147,12 @@ class Server:
             task.add_done_callback(visit.tasks.discard)
 
     async def _answer(self, visit: _Visit, handle: int, request: Request) -> None:
-        error = await self._serve(request)
+        try:
+            error = await self._serve(request)
+        except Exception:
+            # A guest must not wait for ever, whatever the defect.
+            log.exception("%s at %d was not served", request.command.name, request.offset)
+            error = EIO
         # Otherwise it was answered, and may be the name of another request by now.
         if visit.owed.get(handle) is request:
             del visit.owed[handle]
