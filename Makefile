@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
+# Without its bytecode each of hundreds of processes would compile the whole program again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo lab-demo migrate-demo lab-packages test check format bench-routes bench-peers bench-hostile bench-stories bench-lab bench-sidecar bench-provision bench-migrate clean
 .DEFAULT_GOAL := help

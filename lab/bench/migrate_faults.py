@@ -2,6 +2,8 @@
 
 ``python -m lab.bench.migrate_faults [--count N] [--out FILE]``; takes root, nftables and QEMU.
 ``--only WORDS --times N`` goes through some of them again and again, and writes nothing.
+``--newer``: machines on the newer QEMU of ``tests/guests/fetch``, struck while their disks follow
+synchronously, ``results/migrate_faults_newer.json``; with ``--only``, those faults on it.
 
 A guest with a disk writer and a client goes to and fro between two agents while agents, sidecars
 and QEMUs are killed, the link is cut and moves are cancelled, at the moments of
@@ -26,12 +28,15 @@ from pathlib import Path
 
 from lab.bench.rows import RESULTS, Row, commit, grid, missing, number, write
 from lab.bench.sidecars import make_certificates
-from tests.migration.faults.matrix import COUNT, Fault, matrix, named
+from tests.migration.faults.matrix import COUNT, Fault, matrix, named, synchronous
 from tests.migration.faults.rig import Rig, rigged
 from tests.support.guest_image import MissingError, build_image
+from tests.support.qemu import find_newer_qemu
 from vpnctl.cli.lab.signals import end_in_order
 
 SUBJECT = "vpnctl"
+#: Of each fault while disks follow synchronously.
+SYNCHRONOUS_TIMES = 3
 
 
 async def go_through(rig: Rig, faults: Sequence[Fault], wrong: list[str]) -> int:
@@ -51,8 +56,8 @@ async def go_through(rig: Rig, faults: Sequence[Fault], wrong: list[str]) -> int
     return len(faults)
 
 
-def measure(faults: Sequence[Fault]) -> list[Row]:
-    """These, one after the other."""
+def measure(faults: Sequence[Fault], qemu: str = "") -> list[Row]:
+    """These, one after the other; ``qemu``: if not the installed one."""
     wrong: list[str] = []
     done, happened = 0, 0
     begun = time.monotonic()
@@ -61,7 +66,7 @@ def measure(faults: Sequence[Fault]) -> list[Row]:
         make_certificates(directory, "noc.test")
         image = build_image(directory)
         while done < len(faults):
-            with rigged(image, directory) as rig:
+            with rigged(image, directory, qemu=qemu) as rig:
                 done += asyncio.run(go_through(rig, faults[done:], wrong))
                 happened += rig.happened
     whose = collections.Counter(
@@ -88,8 +93,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="write the rows here (default: results/)")
     parser.add_argument("--only", metavar="WORDS", help="faults with these words in their line")
     parser.add_argument("--times", type=int, default=1, help="how often, with --only (default: 1)")
+    parser.add_argument("--newer", action="store_true", help="machines on a newer QEMU")
     options = parser.parse_args(arguments)
-    faults = matrix(options.count) if options.only is None else named(options.only) * options.times
+    if options.only is not None:
+        faults = named(options.only) * options.times
+    else:
+        faults = synchronous(SYNCHRONOUS_TIMES) if options.newer else matrix(options.count)
     if not faults:
         parser.error("there are no such faults; see tests/migration/faults/matrix.py")
     if os.geteuid() != 0 or shutil.which("nft") is None:
@@ -98,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end_in_order()
     began_at = commit()
     try:
-        rows = measure(faults)
+        rows = measure(faults, find_newer_qemu() if options.newer else "")
     except MissingError as missed:
         print(f"error: {missed}", file=sys.stderr)
         return 2
@@ -107,7 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     command = shlex.join(["python", "-m", "lab.bench.migrate_faults", *(arguments or sys.argv[1:])])
     if options.only is None and (options.out or options.count == COUNT):
-        write(options.out or RESULTS / "migrate_faults.json", rows, command, began_at)
+        name = f"migrate_faults{'_newer' * options.newer}.json"
+        write(options.out or RESULTS / name, rows, command, began_at)
     print(
         grid(
             ["case", "by", "figure", "unit"],

@@ -48,12 +48,14 @@ class World:
 
     ``authority``: certificates for HTTPS, see the fixture; without, agents have unix sockets only.
     ``namespace``: the network namespace that agents and machines are in, empty for ours.
+    ``qemu``: what machines run on, empty for the installed one.
     """
 
     directory: Path
     image: Path
     authority: Path | None = None
     namespace: str = ""
+    qemu: str = ""
     urls: dict[str, str] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
 
@@ -84,7 +86,7 @@ class World:
     def start_agent(self, site: str, *more: str, die: str = "") -> None:
         """Return when it is ready; ``die``: see `tests.migration.mortal`."""
         log = self.directory / f"{site}.log"
-        words = [*more, *self._https(site)]
+        words = [*more, *(("--qemu", self.qemu) if self.qemu else ()), *self._https(site)]
         with log.open("a") as out:
             process = subprocess.Popen(
                 [

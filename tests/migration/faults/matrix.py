@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import product
@@ -35,6 +36,8 @@ MOMENTS = (
     "memory complete at the other site",
     "runs at SITE",
 )
+#: One that only machines on a newer QEMU know: their writes wait for the link from then on.
+SYNCHRONOUS = "disks follow synchronously"
 DELAYS_S = (0.0, 0.02, 0.1)
 #: Steps of the commit protocol at which an agent kills itself, see `tests.migration.mortal`.
 STEPS = tuple(
@@ -83,17 +86,24 @@ def _at(step: str, host: bool = False) -> Fault:
     return Fault(Victim.AGENT_HERE if departing else Victim.AGENT_THERE, "", 0, step, host)
 
 
-def _timed() -> list[Fault]:
-    return [Fault(*one) for one in product(Victim, MOMENTS, DELAYS_S)]
+def _timed(moments: Sequence[str] = MOMENTS) -> list[Fault]:
+    return [Fault(*one) for one in product(Victim, moments, DELAYS_S)]
 
 
 def named(words: str) -> tuple[Fault, ...]:
     """Every fault there is with these words in what it is called, also those that are not in the
     matrix: a host that dies, and steps of a move that is cancelled."""
     steps = [_at(*one) for one in product((*STEPS, *STEPS_OF_CANCELLED), (False, True))]
-    timed = _timed()
+    timed = _timed((*MOMENTS, SYNCHRONOUS))
     hosts = [replace(one, host=True) for one in timed if "agent" in one.victim]
     return tuple(fault for fault in (*steps, *timed, *hosts) if words in str(fault))
+
+
+def synchronous(times: int) -> tuple[Fault, ...]:
+    """Each that strikes while disks follow synchronously, so often, in a mixed order."""
+    found = times * _timed((SYNCHRONOUS,))
+    random.Random(SEED).shuffle(found)
+    return tuple(found)
 
 
 def matrix(count: int = COUNT) -> tuple[Fault, ...]:

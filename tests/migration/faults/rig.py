@@ -249,8 +249,11 @@ class Rig:
 
 
 @contextmanager
-def rigged(image: Path, authority: Path, kind: type[Rig] = Rig) -> Iterator[Rig]:
-    """A rig in a namespace of its own, in which this thread is meanwhile; nothing is left of it."""
+def rigged(image: Path, authority: Path, kind: type[Rig] = Rig, qemu: str = "") -> Iterator[Rig]:
+    """A rig in a namespace of its own, in which this thread is meanwhile; nothing is left of it.
+
+    ``qemu``: what the machines run on, if not the installed one.
+    """
     with namespaces(1) as (namespace,), tempfile.TemporaryDirectory(prefix="vm") as directory:
         with routing(namespace) as netlink:
             netlink.link("add", ifname=BRIDGE, kind="bridge")
@@ -259,7 +262,7 @@ def rigged(image: Path, authority: Path, kind: type[Rig] = Rig) -> Iterator[Rig]
         # Not `vpnctl.lab.namespaces.within`: what starts here must hear signals.
         netns.pushns(namespace)
         try:
-            world = World(Path(directory), image, authority, namespace)
+            world = World(Path(directory), image, authority, namespace, qemu)
             rig = kind(world)
             try:
                 yield rig

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.migration.faults.matrix import COUNT, STEPS, Fault, Victim, matrix, named
+from tests.migration.faults.matrix import COUNT, STEPS, Fault, Victim, matrix, named, synchronous
 from tests.migration.faults.rig import Rig, rigged
 from tests.migration.world import guests_below
+from tests.support.guest_image import MissingError
+from tests.support.qemu import find_newer_qemu
 from tests.support.records import RecordError
 from vpnctl.migration.agent.messages import MigrationView
 
 #: Of the matrix; `python -m lab.bench.migrate_faults` goes through all of it.
 SAMPLE = 12
+#: Who harms a guest whose writes wait for the link.
+SYNCHRONOUS = (Victim.AGENT_HERE, Victim.SIDECAR_HERE, Victim.LINK, Victim.OPERATOR)
 #: A site's whole host dies: what has gone must not come back, what has come must be there.
 HOSTS = (
     *named("host dies: departing:gone:record:after"),
@@ -38,26 +43,44 @@ def test_faults_by_their_words() -> None:
     assert fault == Fault(Victim.QEMU_HERE, "disks follow", 0.1)
     assert len(HOSTS) == 2
     assert named("never heard of") == ()
+    assert set(synchronous(1)) < set(named("'disks follow synchronously'"))
+    assert len(synchronous(2)) == 2 * len(synchronous(1))
     assert set(matrix()) <= set(named(""))
 
 
 @pytest.mark.daemon
 def test_a_guest_survives_a_sample_of_it(image: Path, authority: Path) -> None:
+    happened = _go_through(image, authority, (*matrix(SAMPLE), *HOSTS))
+    assert happened >= SAMPLE // 2
+
+
+@pytest.mark.daemon
+def test_a_guest_survives_what_strikes_while_its_writes_wait(image: Path, authority: Path) -> None:
+    try:
+        newer = find_newer_qemu()
+    except MissingError as missing:
+        pytest.skip(str(missing))
+    faults = [one for one in synchronous(1) if one.victim in SYNCHRONOUS and not one.delay_s]
+    assert _go_through(image, authority, faults, newer) >= len(SYNCHRONOUS) // 2
+
+
+def _go_through(image: Path, authority: Path, faults: Sequence[Fault], qemu: str = "") -> int:
+    """How many of them found what they strike."""
     if shutil.which("nft") is None:
         pytest.skip("nftables is not installed")
 
-    with rigged(image, authority) as rig:
+    with rigged(image, authority, qemu=qemu) as rig:
 
         async def story() -> None:
             await rig.start()
-            for fault in (*matrix(SAMPLE), *HOSTS):
+            for fault in faults:
                 try:
                     await rig.try_fault(fault)
                 except Exception as error:
                     raise AssertionError(f"{fault}: {error}") from error
 
         asyncio.run(story())
-        assert rig.happened >= SAMPLE // 2
+        return rig.happened
 
 
 class Forgetful(Rig):
