@@ -32,7 +32,7 @@ BASELINE = "zstd-long"
 CASES = ("slow", "fast", "speed", "guest_cuts", "cuts")
 CUTS = 1000
 #: Journeys by each way, of which the median counts: when QEMU ends them is up to chance.
-SLOW_RUNS, FAST_RUNS = 15, 9
+SLOW_RUNS, FAST_RUNS = 31, 9
 #: One way, in seconds, and what QEMU may send on the fast link, in octets per second.
 SLOW = WanFigures(rate=100_000_000, delay=0.01)
 FAST = 1_250_000_000
