@@ -48,7 +48,7 @@ check: $(DEV)  ## lint, types and fast tests, within two minutes
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q -n 2 -m 'not daemon'
+	@VPNCTL_BRIEF=1 $(BIN)/python -m pytest -q -n 2 -m 'not daemon'
 
 format: $(DEV)  ## put the code into shape
 	@$(BIN)/ruff check --fix .

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.routing import wire
 from tests.routing.consistency import check
 from tests.routing.reference import Announcement, Reference, RouteId
+from tests.support.effort import examples
 from tests.support.rulesets import (
     PES,
     Policy,
@@ -478,7 +479,7 @@ class Paths(Whole):
 
 
 _SETTINGS = settings(
-    max_examples=50,
+    max_examples=examples(50),
     stateful_step_count=40,
     deadline=None,
     report_multiple_bugs=False,
@@ -487,4 +488,4 @@ _SETTINGS = settings(
 TestWhole = Whole.TestCase
 TestWhole.settings = _SETTINGS
 TestPaths = Paths.TestCase
-TestPaths.settings = settings(_SETTINGS, max_examples=40)
+TestPaths.settings = settings(_SETTINGS, max_examples=examples(40))

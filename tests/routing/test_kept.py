@@ -10,6 +10,7 @@ from hypothesis.stateful import initialize, precondition, rule
 from tests.routing import wire
 from tests.routing.test_engine import NLRI, PE0, PE1, PE2, RT0, RT1, House, announce
 from tests.routing.test_engine_whole import Whole, _crowded, _with_paths
+from tests.support.effort import examples
 from tests.support.rulesets import Policy, build, edited
 from vpnctl.model import VPNV4
 from vpnctl.routing import delivery, kept, session
@@ -166,7 +167,7 @@ def test_which_of_two_paths_was_told_is_not_guessed() -> None:
 
 TestKept = Kept.TestCase
 TestKept.settings = settings(
-    max_examples=30,
+    max_examples=examples(30),
     stateful_step_count=30,
     deadline=None,
     report_multiple_bugs=False,
