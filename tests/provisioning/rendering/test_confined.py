@@ -56,6 +56,12 @@ def test_one_that_takes_too_much_is_told_by_file_and_line(template: str, message
     assert fill_confined(intent("frr"), own("all is well")) == "all is well"
 
 
+def test_the_most_that_may_be_made_can_be_made() -> None:
+    wide = "\U0001f600"  # so that each character takes four octets while it is made
+    made = fill_confined(intent("frr"), own(wide + _LOOP + 1600 * "x" + "{% endfor %}"))
+    assert made == wide + 9999 * 1600 * "x"
+
+
 def test_a_process_that_dies_is_started_again() -> None:
     assert fill_confined(intent("frr"), own("one")) == "one"
     child = confined._process._child
