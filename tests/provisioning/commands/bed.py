@@ -36,7 +36,7 @@ class Bed:
         self.listening = f"{(address := loopback_address())}:{free_port(address)}"
         self.names = [f"pe-c{number}" for number in range(1, count + 1)]
         self.routers: dict[str, Running] = {name: fleet.start(Router(name)) for name in self.names}
-        self.timeouts = "{connect: 5, rpc: 5, commit: 5}"
+        self.timeouts = "{connect: 30, rpc: 30, commit: 30}"
         self.write()
         (self.policies / "e1.yaml").write_text(E1)
         self.controller: Controller | None = None

@@ -166,7 +166,7 @@ async def test_what_was_undone_at_routers_under_a_later_revision_is_told(beds: B
 
 async def test_a_router_in_doubt_that_hangs_holds_up_nobody(beds: Beds) -> None:
     bed = beds(2)
-    bed.timeouts = "{connect: 5, rpc: 60, commit: 60}"
+    bed.timeouts = "{connect: 30, rpc: 60, commit: 60}"
     bed.write()
     await bed.start()
     lost = bed.routers["pe-c2"]

@@ -26,7 +26,7 @@ SHORT, LONG = 1, 20
 
 
 def waiting(seconds: int) -> str:
-    return f"{{connect: 5, rpc: 5, commit: 5, route: {seconds}}}"
+    return f"{{connect: 30, rpc: 30, commit: 30, route: {seconds}}}"
 
 
 @asynccontextmanager
@@ -93,7 +93,7 @@ async def test_a_router_that_announces_nothing_does_not_keep_the_change(beds: Be
 
 async def test_the_way_back_is_not_refused_because_of_a_route(beds: Beds) -> None:
     bed = beds(1)
-    bed.timeouts = waiting(SHORT)
+    bed.timeouts = waiting(LONG)
     bed.write()
     await bed.start()
     async with bgp_at(bed, "pe-c1") as pe:

@@ -119,7 +119,9 @@ def meet(liar: Liar, keys: Keys, platform: str) -> BaseException | None:
             "127.0.0.1", 0, server_factory=Anybody, process_factory=liar.serve,
             server_host_keys=[keys.access.host_key],
         )  # fmt: skip
-        timeouts = Timeouts(connect=5, rpc=0.5, commit=0.5)
+        # Only of what is no answer at all is there nothing but the time that it takes.
+        rpc = 0.5 if liar.reply in (drip, nonsense) else 20
+        timeouts = Timeouts(connect=20, rpc=rpc, commit=rpc)
         driver = open_driver(router(acceptor.get_port(), keys, platform, timeouts))
         try:
             await driver.connect()

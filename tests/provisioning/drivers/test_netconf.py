@@ -7,7 +7,7 @@ from dataclasses import replace
 import ncclient.transport.session
 import pytest
 
-from tests.provisioning.drivers.conftest import Bench
+from tests.provisioning.drivers.conftest import PATIENT, Bench
 from vpnctl.errors import (
     ConnectError,
     DirtyCandidateError,
@@ -21,7 +21,9 @@ from vpnctl.model import Timeouts
 from vpnctl.provisioning.driver import CommitState, Driver
 
 PERSIST = "vpnctl-0123456789abcdef"
-IMPATIENT = Timeouts(connect=5, rpc=0.3, commit=0.3)
+#: For a router that falls silent, and for one that does so at the commit and answers before.
+IMPATIENT = Timeouts(connect=20, rpc=0.3, commit=0.3)
+IMPATIENT_AT_COMMIT = replace(PATIENT, commit=0.2)
 
 
 async def prepare(driver: Driver, bench: Bench) -> None:
@@ -257,7 +259,7 @@ def test_what_was_committed_is_read_back_and_not_confirmed_by_that(bench: Bench)
     assert bench.new == set()
 
 
-@pytest.mark.parametrize("fault", [slow(0.6), hang(), hang(done=True), drop(), drop(done=True)])
+@pytest.mark.parametrize("fault", [slow(2.0), hang(), hang(done=True), drop(), drop(done=True)])
 def test_a_commit_without_an_answer_has_an_unknown_outcome(bench: Bench, fault: object) -> None:
     """Whoever asks afterwards is told what the router did."""
     bench.router.fault("commit", fault)  # type: ignore[arg-type]  # of the parameters above
@@ -269,7 +271,7 @@ def test_a_commit_without_an_answer_has_an_unknown_outcome(bench: Bench, fault: 
         with pytest.raises(ConnectError, match="is over"):
             await driver.diff()
 
-    bench.run(story, timeouts=replace(IMPATIENT, commit=0.2))
+    bench.run(story, timeouts=IMPATIENT_AT_COMMIT)
     done = getattr(fault, "done", False) or getattr(fault, "seconds", 0) > 0
 
     async def settle(driver: Driver) -> CommitState:

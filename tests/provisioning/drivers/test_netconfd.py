@@ -15,6 +15,7 @@ from socket import socket as connection
 import asyncssh
 import pytest
 
+from tests.controller.stage import until
 from tests.support.daemons import require, wait_until
 from tests.support.junos import Keys
 from vpnctl.errors import LockedError, OutcomeUnknownError, RejectedError, UnverifiedError
@@ -27,8 +28,8 @@ pytestmark = pytest.mark.daemon
 
 PERSIST = "vpnctl-0123456789abcdef"
 
-#: Some hundred times what netconfd needs on an idle machine.
-_AFTER_HELLO_S = 0.2
+#: The end of a message until both have said hello.
+_END = b"]]>]]>"
 
 MODEL = """\
 module vpnctl-test {
@@ -61,10 +62,11 @@ NOTHING = Rendered("pe1", "acme", "netconf-xml", f'<config xmlns="{BASE}"/>', ()
 
 @dataclass
 class Server:
-    """netconfd, its socket, and keys to log in at the SSH server in front of it."""
+    """netconfd, its socket, keys to log in at the SSH server in front of it, and its log."""
 
     socket: Path
     keys: Keys
+    log: Path
 
     async def serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """What sshd does with its subsystem ``netconf``."""
@@ -84,21 +86,29 @@ class Server:
         )
         assert program.stdin is not None
         assert program.stdout is not None
-        answers = asyncio.ensure_future(pass_on(program.stdout, process))
         try:
+            hello = await program.stdout.readuntil(_END)
+            process.stdout.write(hello)
+            session = hello.partition(b"<session-id>")[2].partition(b"<")[0].decode()
+            answers = asyncio.ensure_future(pass_on(program.stdout, process))
+            program.stdin.write(await process.stdin.readuntil(_END))
+            await program.stdin.drain()
+            # A request on the heels of the hello is carried out, but netconfd keeps the answer to
+            # itself.
+            await until(lambda: self.is_active(session), "netconfd to have taken the hello")
             while octets := await process.stdin.read(1 << 16):
                 program.stdin.write(octets)
                 await program.stdin.drain()
-                if octets.endswith(b"]]>]]>"):
-                    # A request on the heels of the hello is carried out, but netconfd keeps the
-                    # answer to itself, and nothing tells when it is ready.
-                    await asyncio.sleep(_AFTER_HELLO_S)
         finally:
             # Also when the test is over before: somebody waits for what it says.
             with contextlib.suppress(ProcessLookupError):
                 program.kill()
             await program.wait()
         await answers
+
+    def is_active(self, session: str) -> bool:
+        """Whether netconfd has taken a session's hello."""
+        return f"\nSession {session} for " in self.log.read_text()
 
 
 def listens(socket: Path) -> bool:
@@ -118,7 +128,8 @@ def server(tmp_path: Path, keys: Keys) -> Iterator[Server]:
     require("netconfd", "netconf-subsystem")
     model, socket = tmp_path / "vpnctl-test.yang", tmp_path / "socket"
     model.write_text(MODEL)
-    with (tmp_path / "log").open("wb") as log:
+    said = tmp_path / "log"
+    with said.open("wb") as log:
         daemon = subprocess.Popen(
             ["netconfd", f"--module={model}", "--no-startup", "--target=candidate",
              "--access-control=off", "--superuser=vpnctl", f"--ncxserver-sockname={socket}"],
@@ -126,7 +137,7 @@ def server(tmp_path: Path, keys: Keys) -> Iterator[Server]:
         )  # fmt: skip
     try:
         wait_until(lambda: listens(socket), "netconfd to listen")
-        yield Server(socket, keys)
+        yield Server(socket, keys, said)
     finally:
         daemon.terminate()
         daemon.wait(20)

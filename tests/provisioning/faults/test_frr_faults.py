@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.provisioning.faults.hurry import hurry
 from tests.provisioning.transaction.routers import (
     AFTER,
     MemoryDriver,
@@ -45,6 +46,8 @@ OURS = Rendered("pe1", "frr-evpn", "frr", f"router bgp {ASN}\n {NEIGHBOR}\n", OW
 NOTHING = Rendered("pe1", "frr-evpn", "frr", "", (), OWNED)
 PERSIST = "vpnctl-0123456789abcdef"
 PATIENCE = Patience(lock=(0.1, 0.3, 1.0), settle=(0.1, 0.5, 1.0, 2.0), window_s=120)
+#: How long a client waits for an answer that does not come.
+SILENCE_S = 6
 
 
 @dataclass(frozen=True)
@@ -146,9 +149,8 @@ def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[daemons.Frr]:
 
 
 def pe_of(router: daemons.Frr, **access: str) -> Pe:
-    login = Frr(
-        vty_socket=str(router.directory), timeouts=Timeouts(connect=20, rpc=5, commit=6), **access
-    )
+    timeouts = Timeouts(connect=20, rpc=60, commit=60)
+    login = Frr(vty_socket=str(router.directory), timeouts=timeouts, **access)
     return Pe(
         name="pe1", address=IPv4Address("127.0.0.1"), asn=ASN, platform="frr-evpn",
         families=frozenset({EVPN}), listen=Listen(IPv4Address("127.0.0.1")), port="",
@@ -191,6 +193,14 @@ async def test_a_fault_at_frr_leaves_both_routers_with_it_or_none(
         assert isinstance(pipes, Local)
         return Faulty(pipes, plan)
 
+    def driver_of(one: RouterChange) -> Driver:
+        if one.router != "pe1":
+            return MemoryDriver(other)
+        driver = open_driver(pe)
+        if case.fault.startswith("silent") and not plan.is_met:
+            hurry(driver, case.phase, SILENCE_S)
+        return driver
+
     # What an earlier case has left in force is taken away now, and the other way round.
     before = has_ours(router)
     change_here = (
@@ -203,7 +213,7 @@ async def test_a_fault_at_frr_leaves_both_routers_with_it_or_none(
         patched.setattr(frr_driver, "open_pipes", opened)
         transaction = Transaction(
             [change_here, change("pe2")],
-            lambda one: open_driver(pe) if one.router == "pe1" else MemoryDriver(other),
+            driver_of,
             journal,
             persist=PERSIST,
             patience=PATIENCE,

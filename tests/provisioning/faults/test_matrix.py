@@ -13,12 +13,14 @@ from ipaddress import ip_address
 
 import pytest
 
+from tests.provisioning.faults.hurry import hurry
 from tests.provisioning.transaction.routers import MemoryJournal
 from tests.support.junos import Fleet, Keys, Running, fleet, make_keys
 from vpnctl.errors import DirtyCandidateError, LockedError, ProvisioningError
 from vpnctl.lab.junos.faults import FULL_DISK, Fault, drop, hang, pretend, refuse, slow
 from vpnctl.lab.junos.router import Router
 from vpnctl.model import Listen, Netconf, Pe, Timeouts
+from vpnctl.provisioning.driver import Driver
 from vpnctl.provisioning.drivers import open_driver
 from vpnctl.provisioning.journal import Phase, RouterChange
 from vpnctl.provisioning.rendered import Rendered
@@ -33,8 +35,8 @@ AFTER = """\
 STANDARD_NAMESPACE = "http://yang.juniper.net/junos/conf/root"
 HAS_IT = "policy-options community vpnctl-E1 members target:65000:100"
 
-#: How long a client of these tests waits, how slow a slow router is, and how long a hung one is.
-RPC_S = 1.5
+#: How long a client of these tests waits for what it shall not get, and for all else.
+RPC_S, PATIENT_S = 1.5, 20
 PATIENCE = Patience(lock=(0.2, 0.6), settle=(0.2, 0.6, 1.2, 2.0), window_s=60)
 #: Cases that run at the same time, as most of what they do is waiting.
 AT_ONCE = 8
@@ -54,6 +56,8 @@ FAULTS: dict[str, Callable[[], Fault]] = {
     "full disk": lambda: refuse(FULL_DISK),
     "pretend": pretend,
 }
+#: Faults that a client only notices as it does not wait for ever.
+NEVER_ANSWERED = ("late", "hang", "hang after")
 #: What else goes wrong at the same router while the first fault is dealt with.
 AND_THEN: dict[str, tuple[str, Callable[[], list[Fault]]]] = {
     "": ("", list),
@@ -119,16 +123,27 @@ class Scene:
         self.routers = routers
         self.faulty = list(routers.values())[len(routers) // 2]
         self.journal = MemoryJournal()
+        # A driver looks for differences first when it loads.
+        met = "load" if case.phase == "diff" else case.phase
+        self.hurried = met if case.fault in NEVER_ANSWERED else ""
         self.transaction = Transaction(
             [
                 RouterChange(name, rendered(name, has_it=True), rendered(name, has_it=False))
                 for name in routers
             ],
-            lambda change: open_driver(self.pe(change.router), change.after.format),
+            self.driver,
             self.journal,
             persist=f"vpnctl-{abs(hash(case)):016x}",
             patience=PATIENCE,
         )
+
+    def driver(self, change: RouterChange) -> Driver:
+        """A session; only the first with the faulty router is in a hurry, at the fault."""
+        driver = open_driver(self.pe(change.router), change.after.format)
+        if self.hurried and self.routers[change.router] is self.faulty:
+            hurry(driver, self.hurried, RPC_S)
+            self.hurried = ""
+        return driver
 
     def pe(self, name: str) -> Pe:
         router = self.routers[name]
@@ -138,7 +153,7 @@ class Scene:
             ip_address("127.0.0.1"),
             router.port,
             router.keys.fingerprint,
-            Timeouts(connect=5, rpc=RPC_S, commit=RPC_S),
+            Timeouts(connect=PATIENT_S, rpc=PATIENT_S, commit=PATIENT_S),
         )
         address = ip_address("10.0.0.1")
         return Pe(
