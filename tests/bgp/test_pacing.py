@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.bgp.recorder import established, listen, neighbor, running_speaker
+from tests.bgp.recorder import Recorder, established, listen, neighbor, running_speaker
 from tests.support.loopback import free_port, loopback_address
 from tests.support.rawbgp import RawPeer, update
 from vpnctl.bgp import pacing
@@ -85,20 +85,26 @@ def test_what_an_ended_session_said_is_dropped() -> None:
     assert world.handed == []
 
 
-@pytest.mark.daemon
-@pytest.mark.anyio
-async def test_everything_of_a_peer_that_waits_comes_in_its_order(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pacing, "BURST", 0.0)
-    waited: list[int] = []
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sessions that had to wait."""
+    noted: list[int] = []
     wait = Pacing.wait
 
     def noting(self: Pacing, session: int, seconds: float) -> None:
-        waited.append(session)
+        noted.append(session)
         wait(self, session, seconds)
 
     monkeypatch.setattr(Pacing, "wait", noting)
+    return noted
+
+
+@pytest.mark.daemon
+@pytest.mark.anyio
+async def test_everything_of_a_peer_that_waits_comes_in_its_order(
+    waited: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacing, "BURST", 0.0)
     local, address = loopback_address(), loopback_address()
     port = free_port(local)
     async with running_speaker() as (speaker, seen):
@@ -121,3 +127,39 @@ async def test_everything_of_a_peer_that_waits_comes_in_its_order(
             await established(peer)
             session = await seen.session("pe-1")
             assert waited == [session]
+
+
+def work(seconds: float) -> None:
+    """Keep the processor busy for so long."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+@pytest.mark.daemon
+@pytest.mark.anyio
+@pytest.mark.parametrize(("spend", "waits"), [(work, True), (time.sleep, False)])
+async def test_only_work_counts_and_no_time_in_which_the_controller_stands_still(
+    spend: Callable[[float], None],
+    waits: bool,
+    waited: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pacing, "BURST", 0.5)
+    take = Recorder.updates
+
+    def taking(self: Recorder, session: int, messages: bytes) -> None:
+        spend(0.6)
+        take(self, session, messages)
+
+    monkeypatch.setattr(Recorder, "updates", taking)
+    local, address = loopback_address(), loopback_address()
+    port = free_port(local)
+    async with running_speaker() as (speaker, seen):
+        await speaker.configure([neighbor("pe-1", address, local, port)], [listen(local, port)])
+        with RawPeer(local=address, remote=(local, port)) as peer:
+            await established(peer)
+            session = await seen.session("pe-1")
+            await asyncio.to_thread(peer.send, update(1))
+            await seen.messages(session, len(update(1)))
+            assert waited == ([session] if waits else [])

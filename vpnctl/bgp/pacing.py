@@ -23,7 +23,10 @@ Frame = tuple[int, int, bytes]
 
 
 class Budgets:
-    """How much work was done for each peer; time in seconds, on any clock."""
+    """How much work was done for each peer.
+
+    ``seconds`` of it are the processor's, ``now`` is of any clock that goes on by itself.
+    """
 
     def __init__(self) -> None:
         self._left: dict[str, tuple[float, float]] = {}

@@ -459,12 +459,13 @@ class Speaker:
 
     def _take(self, session: int, messages: bytes) -> float:
         """Hand on UPDATES of a session; the seconds that its next are to wait."""
-        begun = time.monotonic()
+        # The processor's time: while others have the processor, nothing is done for this peer.
+        begun = time.thread_time()
         self._tell(self._events.updates, session, messages)
         self._handed_on[session] += len(messages)
         self._unconfirmed.add(session)
-        now = time.monotonic()
-        return self._budgets.spend(self._sessions[session].neighbor, now - begun, now)
+        worked = time.thread_time() - begun
+        return self._budgets.spend(self._sessions[session].neighbor, worked, time.monotonic())
 
     def _hand_on(self, frame: Frame) -> float:
         """The same, and any other frame, of a session that has waited."""
