@@ -126,7 +126,7 @@ async def test_frr(tmp_path: Path, asn: int) -> None:
     require(FRR_BGPD, "vtysh")
     local, address = loopback_address(), loopback_address()
     port, there = free_port(local), free_port(address)
-    config = neighbor("pe-1", address, local, port, peer_asn=asn, hold_time=9)
+    config = neighbor("pe-1", address, local, port, peer_asn=asn, hold_time=30)
     async with running_speaker() as (speaker, seen):
         await speaker.configure([config], [listen(local, port)])
         with frr(
@@ -141,7 +141,7 @@ async def test_frr(tmp_path: Path, asn: int) -> None:
             await asyncio.to_thread(daemon.wait_established, local)
             opened = seen.opened[session]
             assert opened.families == (VPNV4, VPNV6, EVPN)
-            assert (opened.peer_asn, opened.hold_time) == (asn, 9)
+            assert (opened.peer_asn, opened.hold_time) == (asn, 30)
             assert opened.message_size in (4096, 65535)
             speaker.send(session, route(VPNV4, VPNV4_NLRI, ibgp=asn == 65000))
 

@@ -409,13 +409,15 @@ async def test_peers_wait_while_the_controller_is_behind(local: str, port: int) 
     flood = b"".join(update(i, size=4000) for i in range(6000))
     async with running_speaker() as (speaker, seen):
         await speaker.configure(
-            [neighbor(a, a, local, port, hold_time=3) for a in (first, second)],
+            [neighbor(a, a, local, port, hold_time=6) for a in (first, second)],
             [listen(local, port)],
         )
         with (
-            RawPeer(local=first, remote=(local, port), hold_time=3) as loud,
-            RawPeer(local=second, remote=(local, port), hold_time=3) as quiet,
+            RawPeer(local=first, remote=(local, port), hold_time=6) as loud,
+            RawPeer(local=second, remote=(local, port), hold_time=6) as quiet,
         ):
+            # Who has just been heard of may be short of time for nearly all of the hold time.
+            loud.keepalive_every = quiet.keepalive_every = 0.5
             await established(loud)
             await established(quiet)
             sessions = [await seen.session(a) for a in (first, second)]

@@ -222,7 +222,8 @@ def test_routes_of_a_pe_that_stays_away_are_marked_and_the_mark_goes_when_it_is_
 
 
 def test_and_they_go_when_that_is_over(tmp_path: Path, stack: ExitStack) -> None:
-    house = House(tmp_path, stack, lasting=2)
+    # Long enough for BIRD to be asked meanwhile.
+    house = House(tmp_path, stack, lasting=8)
     stack.enter_context(house.gobgp())
     stack.enter_context(house.bird())
     bird = house.birds["bird"]

@@ -167,7 +167,9 @@ def gobgp(
     asn: int,
     router_id: str,
     peers: Sequence[DaemonPeer],
+    idle: int = 1,
 ) -> Iterator[GoBgp]:
+    """``idle``: seconds that it stays away after a reset."""
     directory.mkdir(parents=True, exist_ok=True)
     lines = [
         "[global.config]",
@@ -179,7 +181,7 @@ def gobgp(
             "[[neighbors]]",
             f'[neighbors.config]\nneighbor-address = "{peer.address}"\npeer-as = {peer.asn}',
             f'auth-password = "{peer.password}"' if peer.password else "",
-            "[neighbors.timers.config]\nconnect-retry = 1\nidle-hold-time-after-reset = 1",
+            f"[neighbors.timers.config]\nconnect-retry = 1\nidle-hold-time-after-reset = {idle}",
             f"hold-time = {peer.hold_time}\nkeepalive-interval = {peer.hold_time // 3}",
             f'[neighbors.transport.config]\nlocal-address = "{address}"',
             f"remote-port = {peer.port}\npassive-mode = {str(peer.passive).lower()}",
