@@ -8,6 +8,7 @@ import time
 from multiprocessing.connection import Connection
 
 from tests.store.commits import commit, target
+from tests.support.postgres import wait_long
 from vpnctl.model import Allocation
 from vpnctl.store import Store
 
@@ -24,6 +25,7 @@ def _allocation(number: int) -> Allocation:
 
 def _commit_for_ever(url: str, told: Connection) -> None:
     """What the killed process does: say each number once it was stored."""
+    wait_long()
     with Store.open(url) as store:
         latest = store.latest()
         base = latest.number if latest else None

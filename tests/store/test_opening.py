@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, create_engine, inspect, text
 
 from tests.store.commits import commit
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import PostgresServer, refused_soon
 from vpnctl.errors import StoreError
 from vpnctl.store import Step, Store, schema
 
@@ -22,7 +22,7 @@ def _sqlalchemy_url(url: str) -> str:
 
 def test_a_second_controller_is_refused_until_the_first_is_gone(url: str) -> None:
     with Store.open(url) as first:
-        with pytest.raises(StoreError, match="another controller") as refused:
+        with refused_soon(), pytest.raises(StoreError, match="another controller") as refused:
             Store.open(url)
         assert "stop the other one" in refused.value.hint
         commit(first, None)

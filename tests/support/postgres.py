@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -17,7 +18,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from vpnctl.store import database
+
 _TIMEOUT_S = 60
+_LOCK_TIMEOUT_MS = database._LOCK_TIMEOUT_MS
 _USER = "vpnctl"
 
 
@@ -142,6 +146,22 @@ class PostgresServer:
         ready.set()
 
 
+def wait_long() -> None:
+    """From now on stores of this process wait for who had theirs, however late its session ends.
+
+    A server that is short of time needs seconds to end the session of a controller that is gone.
+    """
+    database._LOCK_TIMEOUT_MS = 1000 * _TIMEOUT_S
+
+
+@contextmanager
+def refused_soon() -> Iterator[None]:
+    """Stores wait only as long as the controller's do: somebody has theirs and keeps it."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(database, "_LOCK_TIMEOUT_MS", _LOCK_TIMEOUT_MS)
+        yield
+
+
 def _unprivileged_account() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam("postgres")
@@ -161,6 +181,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         server = PostgresServer(binaries, Path(directory))
         try:
             server.start()
+            wait_long()
             yield server
         finally:
             server.discard()
