@@ -142,6 +142,7 @@ def test_down_removes_what_a_killed_up_has_left(
 
 
 def test_ctrl_c_takes_down_what_was_built(machine: Machine) -> None:
+    _never_up(machine)
     with machine.popen("vpnctl", "lab", "up", str(machine.file)) as up:
         layout = state.layout_of(NAME)
         wait_until(lambda: bool(state.started(layout)), "the first daemon to run")
@@ -153,6 +154,7 @@ def test_ctrl_c_takes_down_what_was_built(machine: Machine) -> None:
 
 
 def test_sigterm_takes_down_what_was_built(machine: Machine) -> None:
+    _never_up(machine)
     with machine.popen("vpnctl", "lab", "up", str(machine.file)) as up:
         layout = state.layout_of(NAME)
         wait_until(lambda: bool(state.started(layout)), "the first daemon to run")
@@ -162,11 +164,20 @@ def test_sigterm_takes_down_what_was_built(machine: Machine) -> None:
     assert machine.left() == []
 
 
+def _never_up(machine: Machine) -> None:
+    """However long it takes to signal who builds the lab, he is still at it."""
+    text = machine.file.read_text().replace("ip link set br100 up", "sleep 1000", 1)
+    machine.file.write_text(text)
+
+
 def test_two_at_work_on_one_lab_are_kept_apart(machine: Machine) -> None:
     with machine.popen("vpnctl", "lab", "up", str(machine.file)) as up:
         layout = state.layout_of(NAME)
         wait_until(lambda: bool(state.started(layout)), "the first daemon to run")
+        # However long the second one takes to start, the first is not done.
+        up.send_signal(signal.SIGSTOP)
         second = machine.vpnctl("lab", "down", NAME)
+        up.send_signal(signal.SIGCONT)
         assert second.returncode == 20
         assert f"process {up.pid} is building the lab" in second.stderr
         _, errors = up.communicate()

@@ -152,8 +152,9 @@ def test_whatever_dies_while_memory_moves_the_guest_runs_on(world: World) -> Non
         rounds = await world.verify("a")
         async with world.coordinator() as coordinator:
             for site, words in VICTIMS:
-                view = await coordinator.start("web1", "b", rate=20_000_000)
-                await _phase(world, view, "memory")
+                # Held, so that it does not arrive before that is killed.
+                view = await coordinator.start("web1", "b", rate=20_000_000, hold=True)
+                await _phase(world, view, "memory", "held")
                 kill(world.directory / site, words)
                 ended = await moved(coordinator.watch(view))
                 assert ended.phase == "failed", ended
@@ -163,8 +164,8 @@ def test_whatever_dies_while_memory_moves_the_guest_runs_on(world: World) -> Non
                 assert now > rounds
                 rounds = now
             # The machine itself may die: then it is started again from its disk, where it was.
-            view = await coordinator.start("web1", "b", rate=20_000_000)
-            await _phase(world, view, "memory")
+            view = await coordinator.start("web1", "b", rate=20_000_000, hold=True)
+            await _phase(world, view, "memory", "held")
             kill(world.directory / "a", "qemu-system", "\0-name")
             assert (await moved(coordinator.watch(view))).phase == "failed"
             assert await world.settled() == "a"

@@ -157,7 +157,7 @@ class Stage:
     def wait(self, what: str, condition: Callable[[], bool]) -> None:
         """Until a condition holds; if it never does, what everybody said is in the error."""
         try:
-            wait_until(condition, what, 20.0)
+            wait_until(condition, what, 60.0)
         except AssertionError as error:
             said = [pe.said() for pe in self.pes.values() if pe.process]
             states = [pe.status() for pe in self.pes.values() if pe.process]

@@ -94,6 +94,16 @@ def test_a_cut_loses_what_is_under_way_and_all_that_comes() -> None:
     assert line.counters.cut == 2
 
 
+def test_after_a_cut_nothing_waits_for_what_was_lost() -> None:
+    line = pipe(WanFigures(delay=10.0))
+    line.put(b"under way", 0)
+    line.cut()
+    line.change(WanFigures())
+    line.heal()
+    line.put(b"again", 2)
+    assert taken(line, 2) == [b"again"]
+
+
 def test_a_shorter_delay_does_not_let_frames_overtake() -> None:
     line = pipe(WanFigures(delay=0.01))
     line.put(b"slow", 0)

@@ -72,6 +72,9 @@ class _Here:
 class Rig:
     """The guest runs at one of the sites; `try_fault` again and again."""
 
+    #: Whether it is kept from arriving, however late it is struck.
+    hold = False
+
     def __init__(self, world: World) -> None:
         self.world = world
         self.happened = 0
@@ -159,7 +162,7 @@ class Rig:
         """Move it from here to there, and do it at its moment."""
         moment = fault.moment.replace("SITE", there)
         async with self.world.coordinator() as coordinator:
-            view = await coordinator.start(GUEST.name, there)
+            view = await coordinator.start(GUEST.name, there, hold=self.hold)
             try:
                 async for one in coordinator.watch(view):
                     if moment in (mark.what for mark in one.timeline):

@@ -86,6 +86,9 @@ def _go_through(image: Path, authority: Path, faults: Sequence[Fault], qemu: str
 class Forgetful(Rig):
     """The machine that is killed finds its disk as it was before the move."""
 
+    # Else it may have arrived before it is killed.
+    hold = True
+
     async def _move(self, fault: Fault, here: str, there: str) -> None:
         self._old = self._disk(here).read_bytes()
         await super()._move(fault, here, there)

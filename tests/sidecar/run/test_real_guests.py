@@ -26,7 +26,7 @@ from vpnctl.sidecar.wan.limits import Limits
 
 pytestmark = pytest.mark.daemon
 
-LIMITS = Limits(resume_s=20.0, keepalive_s=0.5)
+LIMITS = Limits(resume_s=20.0, keepalive_s=5.0)
 SMALL = {"cache_size": 64 << 20, "window_log": 24}
 STAGES = {
     "all": Options(site=False, **SMALL),
@@ -149,7 +149,7 @@ def test_a_slow_link_is_worth_every_effort(image: Path, authority: Path, tmp_pat
 
     async def story() -> None:
         async with staged(tmp_path, image, authority, adaptive=True) as stage:
-            stage.relay.rate = 12_500_000
+            stage.relay.rate = 4_000_000
             assert await stage.source.migrated() == "completed"
             assert await stage.both_ended() == [None, None]
             assert await stage.destination.verify() > 0

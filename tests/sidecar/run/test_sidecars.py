@@ -28,7 +28,7 @@ from vpnctl.sidecar.wan.limits import Limits
 PATIENCE_S = 60.0
 MIB = 1 << 20
 LOOPBACK = Address("127.0.0.1", 0)
-LIMITS = Limits(connect_s=10.0, resume_s=10.0, keepalive_s=0.2)
+LIMITS = Limits(connect_s=10.0, resume_s=10.0, keepalive_s=5.0)
 SMALL = Options(site=False, cache_size=MIB, window_log=20)
 
 
@@ -351,7 +351,7 @@ def test_a_link_that_fails_at_the_very_end_leaves_a_doubt_that_is_told(tmp_path:
         octets = sample(SAMPLES[0])
         qemu = Incoming(len(octets))
         qemu.pause_at = 1
-        limits = replace(LIMITS, resume_s=0.5)
+        limits = replace(LIMITS, resume_s=3.0)
         async with (
             waiting(tmp_path / "in", qemu),
             paired(tmp_path, source={"limits": limits}, destination={"limits": limits}) as pair,

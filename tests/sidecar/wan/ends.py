@@ -18,7 +18,7 @@ from vpnctl.sidecar.wan.tls import Tls
 
 #: What the tests send at once.
 MAX_PAYLOAD = 1 << 20
-QUICK = Limits(connect_s=10.0, resume_s=10.0, keepalive_s=0.2)
+QUICK = Limits(connect_s=10.0, resume_s=10.0, keepalive_s=5.0)
 
 
 def tls(certificates: Path, name: str, peer: str) -> Tls:

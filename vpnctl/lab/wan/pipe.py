@@ -72,6 +72,8 @@ class Pipe:
         self.counters.cut += len(self._under_way)
         self._under_way.clear()
         self._octets = 0
+        # What comes later has nothing to stay behind.
+        self._last_due = 0
 
     def heal(self) -> None:
         """Let frames pass again."""
