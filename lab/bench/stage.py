@@ -18,8 +18,6 @@ from lab.bench.workload import Workload
 
 #: Silence (s) after which a table, or the effect of a rule change, counts as final.
 LOAD_SETTLE, CHANGE_SETTLE, JOIN_SETTLE = 0.3, 0.2, 0.03
-#: Seconds for the last changes to come; a table that is right is told at once.
-VERIFY_BOUND = 30
 
 
 @dataclass(frozen=True)
@@ -133,10 +131,11 @@ class Stage:
         expect = Expect(dict(self._versions), bound, JOIN_SETTLE, whole=True)
         return Sink(self._place(address), self.workload, expect)
 
-    def verify(self, sink: Sink) -> str:
-        """What a sink holds that it should not, or lacks; empty when it is exactly right."""
-        sink.expect(Expect(dict(self._versions), VERIFY_BOUND, 0.1, whole=True))
-        return _fault(sink.arrival(VERIFY_BOUND + 60))
+    def verify(self, sink: Sink, bound: float) -> str:
+        """What a sink holds that it should not, or lacks, after ``bound`` seconds at most; empty
+        when it is exactly right."""
+        sink.expect(Expect(dict(self._versions), bound, 0.1, whole=True))
+        return _fault(sink.arrival(bound + 60))
 
     def memory(self) -> Memory:
         """Of all the daemon's processes, now."""

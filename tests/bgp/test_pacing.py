@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.support.loopback import free_port, loopback_address
 from tests.support.rawbgp import RawPeer, update
 from vpnctl.bgp import pacing
 from vpnctl.bgp.pacing import BURST, PIECE, SHARE, Budgets, Frame, Pacing
+from vpnctl.bgp.speaker import Speaker
 from vpnctl.bgp.wire import Kind
 
 
@@ -99,17 +101,24 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return noted
 
 
+@asynccontextmanager
+async def speaker_of_one() -> AsyncIterator[tuple[Speaker, Recorder, Callable[[], RawPeer]]]:
+    """A speaker with one neighbor, what it tells, and what makes a connection of that neighbor."""
+    local, address = loopback_address(), loopback_address()
+    port = free_port(local)
+    async with running_speaker() as (speaker, seen):
+        await speaker.configure([neighbor("pe-1", address, local, port)], [listen(local, port)])
+        yield speaker, seen, lambda: RawPeer(local=address, remote=(local, port))
+
+
 @pytest.mark.daemon
 @pytest.mark.anyio
 async def test_everything_of_a_peer_that_waits_comes_in_its_order(
     waited: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pacing, "BURST", 0.0)
-    local, address = loopback_address(), loopback_address()
-    port = free_port(local)
-    async with running_speaker() as (speaker, seen):
-        await speaker.configure([neighbor("pe-1", address, local, port)], [listen(local, port)])
-        with RawPeer(local=address, remote=(local, port)) as peer:
+    async with speaker_of_one() as (speaker, seen, connection):
+        with connection() as peer:
             await established(peer)
             session = await seen.session("pe-1")
             sent = b"".join(update(mark, size=400) for mark in range(3000))
@@ -122,7 +131,7 @@ async def test_everything_of_a_peer_that_waits_comes_in_its_order(
         # Its end does not wait for what it still said; when it comes again, it waits at once.
         await seen.until(lambda: not seen.up, "the end of the session")
         del waited[:]
-        with RawPeer(local=address, remote=(local, port)) as peer:
+        with connection() as peer:
             speaker._budgets.spend("pe-1", 10.0, time.monotonic())
             await established(peer)
             session = await seen.session("pe-1")
@@ -153,11 +162,8 @@ async def test_only_work_counts_and_no_time_in_which_the_controller_stands_still
         take(self, session, messages)
 
     monkeypatch.setattr(Recorder, "updates", taking)
-    local, address = loopback_address(), loopback_address()
-    port = free_port(local)
-    async with running_speaker() as (speaker, seen):
-        await speaker.configure([neighbor("pe-1", address, local, port)], [listen(local, port)])
-        with RawPeer(local=address, remote=(local, port)) as peer:
+    async with speaker_of_one() as (_, seen, connection):
+        with connection() as peer:
             await established(peer)
             session = await seen.session("pe-1")
             await asyncio.to_thread(peer.send, update(1))

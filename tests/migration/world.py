@@ -160,8 +160,13 @@ class World:
         """The one site where the machine runs, once nobody has anything to do any more."""
         async with asyncio.timeout(PATIENCE):
             while True:
-                with contextlib.suppress(AgentError):  # of one that had no processor for a while
+                try:
                     where, busy = await self._running(name)
+                except AgentError as error:
+                    # One that had no processor for a while; what it refuses is a failure.
+                    if "does not answer" not in error.message:
+                        raise
+                else:
                     if where and not busy:
                         return where
                 await asyncio.sleep(0.1)

@@ -149,7 +149,7 @@ def test_a_slow_link_is_worth_every_effort(image: Path, authority: Path, tmp_pat
 
     async def story() -> None:
         async with staged(tmp_path, image, authority, adaptive=True) as stage:
-            stage.relay.rate = 4_000_000
+            stage.relay.rate = 12_500_000
             assert await stage.source.migrated() == "completed"
             assert await stage.both_ended() == [None, None]
             assert await stage.destination.verify() > 0
